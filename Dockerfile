@@ -4,15 +4,17 @@
 #
 #   docker build -t claude-relay .                     BASE may be any Debian with Python 3.10 or newer and venv:
 #   docker build --build-arg BASE=debian-with-python .
+#   docker build --build-arg OTEL=yes .                with the libraries for traces
 ARG BASE=python:3.11-slim
 
 # Three stages, so that a new version of the program is a small layer on that of the libraries. Their exact versions, with
 # hashes, are in constraints/. pip is not needed any more afterwards, and no compiler ever is: all come as wheels.
 FROM ${BASE} AS libraries
+ARG OTEL=no
 COPY constraints constraints
 RUN python3 -m venv /opt/claude-relay \
     && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes \
-        -r constraints/base.txt -r constraints/postgres.txt \
+        -r constraints/base.txt -r constraints/postgres.txt $([ "$OTEL" = no ] || echo -r constraints/otel.txt) \
     && /opt/claude-relay/bin/pip uninstall --quiet --yes wheel setuptools pip
 
 FROM ${BASE} AS program

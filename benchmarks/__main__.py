@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, worker
+from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, texts, worker
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
@@ -28,6 +28,7 @@ _ALL = {
     "history": history.run,
     "fleet": fleet.run,
     "tables": tables.run,
+    "texts": texts.run,
 }
 #: Those that take too long to be run with the others.
 _ON_REQUEST = {"soak": soak.run}

@@ -24,7 +24,7 @@ from claude_relay import wiring
 from claude_relay.config import Settings
 from claude_relay.core.jobs.submission import Submission
 from claude_relay.core.text.rates import Rate
-from claude_relay.services import Accepted, Relay
+from claude_relay.services import Accepted, PreparedSubmit, Relay
 from claude_relay.services.submit import new_job
 
 KEY = "benchmark-key"
@@ -40,6 +40,13 @@ class StorelessRelay(Relay):
         context, request_id = self._submitter._context, submission.request_id or "r"
         job = new_job(submission, context, owner=owner, request_id=request_id, now=now)
         return Accepted(job=job, warnings=submission.warnings)
+
+    def prepare_submit(self, submission: Submission, *, owner: str, now: float) -> PreparedSubmit:
+        accepted = self.submit(submission, owner=owner)
+        job = accepted.job
+        return PreparedSubmit(
+            request_id=job.request_id, warnings=(), webhook_empty=False, store=lambda done: done(accepted)
+        )
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = "admin") -> Sequence[Accepted]:
         return [self.submit(submission, owner=owner) for submission in submissions]

@@ -109,3 +109,38 @@ def acting_as(account: pwd.struct_passwd) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(group)
         os.setgroups(groups)
+
+
+@contextlib.contextmanager
+def as_owner(folder: Path) -> Iterator[None]:
+    """
+    Create files as the owner of `folder` if this is root, so that the daemons can still open them afterwards.
+
+    They belong to the folder's group, too, if that may write there. Inside the block the process has the rights of that
+    owner, who may not be able to read this program (installed in /root, it is root's alone): so modules are imported,
+    and files of the package read, before the block.
+    """
+    try:
+        owner = folder.stat() if os.geteuid() == 0 else None
+    except OSError:
+        owner = None
+    if owner is None or owner.st_uid == 0:
+        mask = os.umask(0o022)
+        os.umask(mask)
+        share_with_group(folder)
+        try:
+            yield
+        finally:
+            os.umask(mask)
+        return
+    group, mask = os.getegid(), os.umask(0o007 if owner.st_mode & 0o020 else 0o027)
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            os.seteuid(0)  # the owner cannot reach the folder: the files are root's then
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.umask(mask)

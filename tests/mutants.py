@@ -1,9 +1,12 @@
 """
 `make prove-mutants`: random changes of core and services, each of which a test must notice.
 
-First every unit, service and contract test runs once, and writes which functions it called (build/mutants). Then, for
-the time that is given, a changed copy of the package is tested by the tests that called the changed function, the
+First every unit, service, contract, API and dashboard test runs once, and writes which lines it ran (build/mutants).
+Then, for the time that is given, a changed copy of the package is tested by the tests that ran the changed line, the
 fastest first.
+
+Left out is what no test on SQLite can notice: failpoints, and look-ups that are made ahead of a transaction to save
+round trips, which the tests of PostgreSQL count.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import ast
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -30,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 _MAP = ROOT / "build" / "mutants"
 _LAYERS = ("core", "services")
-_TESTS = ("tests/unit", "tests/service", "tests/contract")
+_TESTS = ("tests/unit", "tests/service", "tests/contract", "tests/api", "tests/dashboard")
 #: Tests of a changed function that are run, and seconds after which they count as noticing the change.
 _MOST_TESTS, _TIMEOUT = 60, 120.0
 _OPTIONS = ["-m", "not process", *"-q --sqlite-only -p no:cacheprovider -p no:xdist --timeout 60".split()]
@@ -41,10 +45,13 @@ _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
 }  # fmt: skip
 
+_AHEAD = re.compile(r"_?look_(up|ahead)")
+_WITHOUT_EFFECT = ("log.", "failpoints.hit(", "tx.prefetch(")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One change: the text between two offsets of a file; `function` is its first line, 0 for the module."""
+    """One change: the text between two offsets of a file; `function` is its first line, 0 for a module or class."""
 
     file: str
     line: int
@@ -63,6 +70,8 @@ def mutants_of(file: str, source: str) -> Iterator[Mutant]:
 
     def visit(node: ast.AST, function: int) -> Iterator[Mutant]:
         if isinstance(node, ast.FunctionDef):
+            if _AHEAD.match(node.name):
+                return
             function = min((node.lineno, *(each.lineno for each in node.decorator_list)))
         for new in _changes(node):
             assert isinstance(node, ast.expr | ast.stmt) and node.end_lineno and node.end_col_offset is not None
@@ -101,7 +110,7 @@ def _changes(node: ast.AST) -> Iterator[str]:
             yield f"({ast.unparse(ast.IfExp(node.test, node.orelse, node.body))})"
         case ast.Return(value=ast.expr() as value) if not isinstance(value, ast.Constant):
             yield "return None"
-        case ast.Expr(value=ast.Call()) if not ast.unparse(node).startswith("log."):
+        case ast.Expr(value=ast.Call()) if not ast.unparse(node).startswith(_WITHOUT_EFFECT):
             yield "pass"
 
 
@@ -110,30 +119,40 @@ def _swapped(operator: ast.AST) -> Any:
 
 
 class _Recorder:
-    """A pytest plugin that writes the functions which each test calls, and its duration."""
+    """A pytest plugin that writes the lines of the layers which each test runs, and its duration."""
 
     def __init__(self) -> None:
         self.tests: dict[str, dict[str, Any]] = {}
-        self.calls: set[tuple[str, int]] = set()
+        self.lines: dict[str, set[int]] = defaultdict(set)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.calls, self.began = set(), time.monotonic()
+        self.lines, self.began = defaultdict(set), time.monotonic()
         threading.settrace(self._trace)
         sys.settrace(self._trace)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]
-        self.tests[nodeid] = {"seconds": time.monotonic() - self.began, "calls": sorted(self.calls)}
+        self.tests[nodeid] = {
+            "seconds": time.monotonic() - self.began,
+            "lines": {file: sorted(lines) for file, lines in self.lines.items()},
+        }
 
     def pytest_sessionfinish(self) -> None:
         (_MAP / f"{os.getpid()}.json").write_text(json.dumps(self.tests), encoding="utf-8")
 
-    def _trace(self, frame: FrameType, event: str, argument: object) -> None:
-        code = frame.f_code
-        if "/claude_relay/core/" in code.co_filename or "/claude_relay/services/" in code.co_filename:
-            file = code.co_filename.rpartition("/claude_relay/")[2]
-            self.calls.add((file, code.co_firstlineno))
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        file = frame.f_code.co_filename
+        if "/claude_relay/core/" not in file and "/claude_relay/services/" not in file:
+            return None
+        lines = self.lines[file.rpartition("/claude_relay/")[2]]
+        lines.add(frame.f_lineno)
+
+        def line(frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
+            lines.add(frame.f_lineno)
+            return line
+
+        return line
 
 
 def record(selected: Sequence[str]) -> None:
@@ -143,15 +162,20 @@ def record(selected: Sequence[str]) -> None:
     sys.exit(pytest.main([*_OPTIONS, *selected], plugins=[_Recorder()]))
 
 
-def called_by(maps: Iterator[Path]) -> Callable[[Mutant], list[str]]:
-    """The tests of a mutant, the fastest first."""
+def tests_by_line(maps: Iterator[Path]) -> Callable[[Mutant], list[str]]:
+    """The tests of a mutant, the fastest first: those that ran its line, or else its function, or used its module."""
     tests: dict[tuple[str, int], list[tuple[float, str]]] = defaultdict(list)
     for path in maps:
         for name, test in json.loads(path.read_text(encoding="utf-8")).items():
-            for file, line in {(file, line) for file, line in test["calls"]} | {(file, 0) for file, _ in test["calls"]}:
-                tests[file, line].append((test["seconds"], name))
+            for file, lines in test["lines"].items():
+                for line in (0, *lines):
+                    tests[file, line].append((test["seconds"], name))
 
-    return lambda mutant: [name for _, name in sorted(tests[mutant.file, mutant.function])][:_MOST_TESTS]
+    def tests_of(mutant: Mutant) -> list[str]:
+        ran = tests.get((mutant.file, mutant.line if mutant.function else 0))
+        return [name for _, name in sorted(ran or tests[mutant.file, mutant.function])][:_MOST_TESTS]
+
+    return tests_of
 
 
 def noticed(mutant: Mutant, tests: Sequence[str], checkout: Path) -> bool:
@@ -176,7 +200,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="part of a file's name")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of file names")
     parser.add_argument("--record", nargs="*", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.record is not None:
@@ -192,8 +216,8 @@ def main() -> int:
         for child in [subprocess.Popen([sys.executable, "-m", "tests.mutants", "--record", *part], cwd=ROOT,
                                        stdout=subprocess.DEVNULL) for part in parts]:  # fmt: skip
             child.wait()
-    tests_of = called_by(iter(sorted(_MAP.glob("*.json"))))
-    mutants = [each for path, text in sources.items() if given.only in str(path)
+    tests_of = tests_by_line(iter(sorted(_MAP.glob("*.json"))))
+    mutants = [each for path, text in sources.items() if any(part in str(path) for part in given.only)
                for each in mutants_of(str(path.relative_to(ROOT / "claude_relay")), text)]  # fmt: skip
     random.Random(given.seed).shuffle(mutants)
     counts: Counter[tuple[str, bool]] = Counter()

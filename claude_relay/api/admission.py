@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import falcon
 
+from ..core.lazy_dataclass import dataclass
 from ..core.text.sizes import format_size
 from ..errors import TooLarge
 

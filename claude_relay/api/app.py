@@ -27,7 +27,7 @@ from .event_streams import CollectionEvents, Events, JobEvents
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
-from .metrics import AcceptTimer, Metrics, TimedSubmit
+from .metrics import AcceptTimer, Metrics
 from .middleware import Authentication, Response, ResponseHeaders, falcon_path
 from .overview import EventFeed, Overview
 from .prefer_wait import MAX_WAITERS, WaitSlots
@@ -132,7 +132,7 @@ def make_app(
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
-        "/api/claude": (TimedSubmit(Submit(relay, bodies, intake, wait_slots, clock, tracer), timer), None),
+        "/api/claude": (Submit(relay, bodies, intake, wait_slots, clock, tracer, timer), None),
         "/api/claude/bulk": (SubmitBulk(relay, bodies, intake, clock, tracer), None),
         "/api/estimate": (Estimate(relay, bodies, intake, clock), None),
         "/api/status/{requestId}": (Status(relay), None),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import falcon
 
 from ..core.keys import ADMIN, Scope, digest_of
+from ..core.lazy_dataclass import dataclass
 from ..core.text.rates import Rate
 from ..errors import Forbidden, Unauthorized
 from ..services import JobRef, Keys

@@ -19,8 +19,11 @@ from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import WSGITask
 from waitress.utilities import BadRequest, build_http_date
 
+from ..services import Outcome
 from .admission import ENVIRON
 from .connections import IncompleteRequests
+from .deferred_response import ENVIRON as DEFERRED
+from .deferred_response import DeferredResponse, ResponseDeferred
 from .event_streams import ENVIRON as STREAM
 from .event_streams import StreamOpener
 from .framing import JsonErrorTask, RequestParser
@@ -49,12 +52,19 @@ class RequestTask(WSGITask):
         self._opener = StreamOpener()
 
     def service(self) -> None:
-        """Answer the request; a stream that could not begin gives its place back."""
+        """Answer the request, or send its deferred response; a stream that could not begin gives its place back."""
+        deferred = self.request.deferred
+        if deferred.content:
+            self.close_on_finish = deferred.closes
+            self.channel.write_soon(deferred.content)
+            return
         try:
             super().service()
         finally:
             if self._opener.start is not None:
                 self._opener.abandon()
+        if deferred.store is not None:
+            raise ResponseDeferred
 
     def finish(self) -> None:
         """End the response, or begin the stream that it opens: its connection stays, and this thread is free."""
@@ -73,7 +83,7 @@ class RequestTask(WSGITask):
         admission = environ[ENVIRON] = self.request.admission
         admission.head_only = not self.request.completed
         if self.request.completed:
-            environ[STREAM] = self._opener
+            environ[STREAM], environ[DEFERRED] = self._opener, self.request.deferred
         if admission.head_only:
             environ["wsgi.input"] = io.BytesIO()
 
@@ -81,12 +91,20 @@ class RequestTask(WSGITask):
 
     def write(self, data: bytes) -> None:
         """Write a part of the response; one that is complete leaves in one piece with its head."""
+        deferred = self.request.deferred
         if not self.status.startswith("100"):
             if self.wrote_header or not data or self.content_length != len(data) or not self.has_body:
+                if deferred.store is not None:  # it must not leave yet
+                    deferred.store = None
+                    raise RuntimeError("a response that is deferred is no more than one piece")
                 super().write(data)
                 return
-            self.channel.write_soon(self.build_response_header() + data)
+            content = self.build_response_header() + data
             self.wrote_header, self.content_bytes_written = True, len(data)
+            if deferred.store is None:
+                self.channel.write_soon(content)
+            else:
+                deferred.content, deferred.closes = content, self.close_on_finish
         elif self.request.wants_continue:
             # While the request is still in `requests`, so that no response can overtake it.
             self.channel.write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -203,6 +221,28 @@ class Channel(HTTPChannel):
             self.streaming = True
 
         return StreamConnection(self, chunked=chunked)
+
+    def service(self) -> None:
+        """Answer the next request; a response that is deferred leaves its connection as it is."""
+        try:
+            super().service()
+        except ResponseDeferred:
+            request = self.requests[0]
+            request.close()  # its body was read
+            request.deferred.store(functools.partial(self._settle, request.deferred))
+
+    def send_deferred(self) -> None:
+        """Send the response that was deferred: in the main loop."""
+        super().service()
+        if self.connected:
+            self.handle_write()
+
+    def _settle(self, deferred: DeferredResponse, outcome: Outcome) -> None:
+        """In the thread of the store's writer: the response may leave, or the app answers again."""
+        if deferred.settle(outcome):
+            self.server.trigger.release(self)
+        else:
+            self.server.add_task(self)
 
     def evict(self) -> None:
         """Close the connection in the next round of the main loop."""

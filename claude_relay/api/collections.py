@@ -58,6 +58,7 @@ class Collections:
             context=self._intake,
             idempotency_key=req.get_header("Idempotency-Key"),
             form=form,
+            strict=not form,
         )
         reads = caller.may(Scope.READ)
         accepted = self._relay.collections.create(
@@ -79,8 +80,8 @@ class CollectionByName:
     def on_post_rows(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
         ref = collection_ref(req, collection_id)
         caller: Caller = req.context.caller
-        fields, table, _ = read_table(req, self._bodies)
-        request: CollectionRequest = parse_more_rows(fields, table=table)
+        fields, table, form = read_table(req, self._bodies)
+        request: CollectionRequest = parse_more_rows(fields, table=table, strict=not form)
         reads = caller.may(Scope.READ)
         accepted = self._relay.collections.add_rows(
             ref, request, self._intake, key=_key(req), now=self._clock(), may_continue=reads

@@ -21,6 +21,7 @@ from .jobs import ref_of
 #: Key of the stream's opener in the WSGI environment: set by a server that can keep a connection without a thread.
 ENVIRON = "claude_relay.stream"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+_FLAGS = {"0": False, "1": True}
 
 
 class Connection(Protocol):
@@ -65,7 +66,7 @@ class JobEvents:
 
 
 class Events:
-    """`GET /api/events?group=&status=`: the moves of all jobs that the key may see."""
+    """`GET /api/events?group=&status=`: the moves of all jobs that the key may see, and the text of their calls."""
 
     def __init__(self, relay: Relay, hub: Hub, places: Places = Places.API) -> None:
         self._relay, self._hub, self._places = relay, hub, places
@@ -76,10 +77,13 @@ class Events:
         if words - set(wire.STATES):
             problem = f"must be one of {', '.join(wire.STATES)}"
             raise InvalidRequest(problems=[Problem(field="status", problem=problem)])
+        if (wants_text := _FLAGS.get(req.get_param("text") or "1")) is None:
+            raise InvalidRequest(problems=[Problem(field="text", problem="must be 0 or 1")])
         which = Filter(
             owner=req.get_param("owner") if caller.sees_all else caller.owner,
             group=req.get_param("group") or None,
             statuses=words,
+            texts=self._places is Places.API and wants_text,
         )
         stream, cursor = open_list(self._relay.event_feed, which, parse_cursor(req, self._relay))
         stream.places = self._places

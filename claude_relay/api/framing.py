@@ -13,6 +13,7 @@ from ..core import wire
 from ..core.text.sizes import format_size
 from ..errors import InvalidRequest, RelayError, TooLarge
 from .admission import Admission
+from .deferred_response import DeferredResponse
 
 #: A host may be empty, but is one: a list is what becomes of two Host lines behind a proxy.
 _HOST = re.compile(r"[^\s,/@?#]*")
@@ -40,6 +41,7 @@ class RequestParser(HTTPRequestParser):
     def __init__(self, adj: object) -> None:
         super().__init__(adj)
         self.admission = Admission()
+        self.deferred = DeferredResponse()
 
     def received(self, data: bytes) -> int:
         """Take the bytes of this request; returns their number."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import falcon
 from prometheus_client import CollectorRegistry, Histogram
@@ -18,8 +17,8 @@ from ..core.collections.collection import STATUSES
 from ..core.deliveries.delivery import DeliveryState
 from ..core.metrics import (
     ACCEPT_BUCKETS,
+    ATTEMPT_OUTCOMES,
     CALL,
-    CALLS,
     DELIVERY,
     DELIVERY_ATTEMPTS,
     DISK_FREE,
@@ -56,9 +55,9 @@ class AcceptTimer:
             registry=self.registry,
         )
 
-    def observe(self, seconds: float) -> None:
-        """Count one submit."""
-        self._histogram.observe(seconds)
+    def observe(self, began: float) -> None:
+        """Count a submit that began at that time of `time.perf_counter`."""
+        self._histogram.observe(time.perf_counter() - began)
 
 
 class StoreCollector:
@@ -94,19 +93,6 @@ class Metrics:
         resp.content_type, resp.data = content_type, encoder(self._timer.registry)
 
 
-class TimedSubmit:
-    """Measures a resource's POST."""
-
-    def __init__(self, resource: Any, timer: AcceptTimer) -> None:
-        self._resource, self._timer = resource, timer
-
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        began = time.perf_counter()
-        self._resource.on_post(req, resp)
-        if not resp.get_header("Preference-Applied"):  # a wait for the answer is no part of it
-            self._timer.observe(time.perf_counter() - began)
-
-
 def _jobs(now: MetricsSnapshot) -> Iterator[Metric]:
     by_group: dict[str, float] = defaultdict(float)
     for (_, group), count in now.jobs.items():
@@ -128,9 +114,8 @@ def _counted(now: MetricsSnapshot) -> Iterator[Metric]:
     values: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for (name, label, part), value in now.series:
         values[name][label][part] = value
-    calls: Values = {(model, outcome): n for model, each in values[CALLS].items() for outcome, n in each.items()}
-    yield _counter("calls", "Calls of Claude that have ended.", ("model", "outcome"), calls)
-    attempts: Values = {(outcome,): n for outcome, n in values[DELIVERY_ATTEMPTS].get("", {}).items()}
+    # With their zeros: Prometheus sees no increase in a series that begins with its first event.
+    attempts: Values = {(outcome,): values[DELIVERY_ATTEMPTS][""].get(outcome, 0.0) for outcome in ATTEMPT_OUTCOMES}
     yield _counter("delivery_attempts", "POSTs of callbacks.", ("outcome",), attempts)
     yield _histogram(START, "Time that a job waited for its turn.", (), values[START])
     yield _histogram(CALL, "Duration of live calls.", ("model",), values[CALL])
@@ -141,14 +126,21 @@ def _counted(now: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _money(now: MetricsSnapshot) -> Iterator[Metric]:
-    names = limit_names({spend.name: float(spend.calls) for spend in now.spend})
+    """The sums of the ledger, written in the transaction that ends a call: those of a killed worker too."""
+    ended: dict[str, float] = defaultdict(float)
+    for _, spend in now.spend:
+        ended[spend.name] += spend.ended
+    names = limit_names(ended)
+    calls: dict[tuple[str, ...], float] = defaultdict(float)
     tokens: dict[tuple[str, ...], float] = defaultdict(float)
     cost: dict[tuple[str, ...], float] = defaultdict(float)
-    for spend in now.spend:
+    for outcome, spend in now.spend:
         model = _named(spend.name, names)
+        calls[model, outcome] += spend.ended
         for kind, name in _TOKENS.items():
             tokens[model, kind] += getattr(spend, name)
         cost[model,] += spend.usd or 0.0
+    yield _counter("calls", "Calls of Claude that have ended.", ("model", "outcome"), calls)
     yield _counter("tokens", "Tokens, by kind.", ("model", "kind"), tokens)
     yield _counter("cost_usd", "Known cost in dollars.", ("model",), cost)
 
@@ -161,10 +153,10 @@ def _deliveries(now: MetricsSnapshot) -> Iterator[Metric]:
     healthy = {name: 0.0 for name, failing in slowed.items() if failing}
     for name in now.latest_destinations:
         healthy.setdefault(name, 1.0)
-    shown = dict(list(healthy.items())[:MAX_NAMES])
-    if rest := [value for name, value in healthy.items() if name not in shown]:
-        shown["other"] = min(rest)
-    labelled: Values = {(name,): value for name, value in shown.items()}
+    by_name = dict(list(healthy.items())[:MAX_NAMES])
+    if rest := [value for name, value in healthy.items() if name not in by_name]:
+        by_name["other"] = min(rest)
+    labelled: Values = {(name,): value for name, value in by_name.items()}
     yield _gauge("destination_healthy", "0: its callbacks are slowed down.", ("destination",), labelled)
 
 

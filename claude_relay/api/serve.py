@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -236,7 +237,7 @@ def listen(
         for listener in (server, *(map or {}).values()):
             listener.channel_class, listener.incomplete = Channel, incomplete
             if isinstance(listener, BaseWSGIServer):
-                listener.trigger.__class__ = Wakeup
+                listener.trigger.__class__, listener.trigger.released = Wakeup, deque()
         tasks.set_thread_count(settings.threads + MAX_WAITERS)
         return server
     except OSError as exc:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import falcon
 
 from ..core.intake import IntakeContext
+from ..core.jobs.submission import Submission
 from ..core.keys import Scope
 from ..core.text.traceparent import parse_traceparent
-from ..ports import Tracer
-from ..services import Relay
+from ..ports import Span, Tracer
+from ..services import Accepted, Outcome, Relay
 from .auth import Caller
+from .deferred_response import ENVIRON as DEFERRED
+from .deferred_response import MAX_BODY, DeferredResponse
+from .metrics import AcceptTimer
 from .prefer_wait import WaitSlots, preferred_wait, send_result
 from .request_bodies import Bodies
 from .scopes import check_body, checked_item
@@ -35,17 +41,23 @@ class Submit:
         wait_slots: WaitSlots,
         clock: Callable[[], float],
         tracer: Tracer,
+        timer: AcceptTimer,
     ) -> None:
-        self._tracer = tracer
+        self._tracer, self._timer = tracer, timer
         self._relay, self._bodies, self._intake, self._wait_slots = relay, bodies, intake, wait_slots
         self._clock = clock
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        began = time.perf_counter()
         caller: Caller = req.context.caller
+        reads = caller.may(Scope.READ)
+        deferred: DeferredResponse | None = req.env.get(DEFERRED)
+        if deferred is not None and (accepted := deferred.accepted()) is not None:
+            self._answer(req, resp, accepted, reads=reads)
+            return
         body, form = self._bodies.object(req)
         check_body(caller, body)
         key = req.get_header("Idempotency-Key")
-        reads = caller.may(Scope.READ)
         submission = self._relay.templates.parse(
             body,
             owner=caller.owner,
@@ -56,12 +68,15 @@ class Submit:
             may_continue=reads,
             strict=not form,
         )
+        waits = preferred_wait(req) is not None
+        defers = deferred is not None and not waits and (req.content_length or 0) <= MAX_BODY
+        if deferred is not None and defers and self._defer(deferred, req, resp, submission, caller.owner, began):
+            return
         with accept_span(self._tracer, req) as traceparent:
             if traceparent is not None:
                 submission = replace(submission, traceparent=traceparent)
             accepted = self._relay.submit(submission, owner=caller.owner)
 
-        waits = preferred_wait(req) is not None
         if waits and not reads:
             accepted = replace(accepted, warnings=(*accepted.warnings, _NO_WAIT))
         elif waits:
@@ -69,13 +84,52 @@ class Submit:
             if result is not None:
                 send_result(resp, result)
                 return
-        resp.status = falcon.HTTP_202
-        resp.media = answer = self._relay.bulk.accepted_body(
-            accepted, now=self._clock(), base=base_url(req), show_state=reads
-        )
-        resp.set_headers({"Location": answer["statusUrl"], "Retry-After": "5"})
+        self._answer(req, resp, accepted, reads=reads)
+        if not resp.get_header("Preference-Applied"):  # a wait for the answer is no part of it
+            self._timer.observe(began)
+
+    def _defer(
+        self,
+        deferred: DeferredResponse,
+        req: falcon.Request,
+        resp: falcon.Response,
+        submission: Submission,
+        owner: str,
+        began: float,
+    ) -> bool:
+        """Answer before the job is stored: the response waits for that, and no thread does."""
+        now, span = self._clock(), start_accept_span(self._tracer, req)
+        if span.traceparent is not None:
+            submission = replace(submission, traceparent=span.traceparent)
+        prepared = self._relay.prepare_submit(submission, owner=owner, now=now)
+        if prepared is None:
+            return False
+
+        def store(done: Callable[[Outcome], None]) -> None:
+            def stored(outcome: Outcome) -> None:
+                failed = isinstance(outcome, BaseException)
+                span.end(error=type(outcome).__name__ if failed else None)
+                if not failed:
+                    self._timer.observe(began)
+                done(outcome)
+
+            prepared.store(stored)
+
+        _set_answer(resp, self._relay.bulk.prepared_body(prepared, now=now, base=base_url(req)))
+        deferred.store = store
+
+        return True
+
+    def _answer(self, req: falcon.Request, resp: falcon.Response, accepted: Accepted, *, reads: bool) -> None:
+        base = base_url(req)
+        _set_answer(resp, self._relay.bulk.accepted_body(accepted, now=self._clock(), base=base, show_state=reads))
         if accepted.duplicate:
             resp.set_header("Idempotency-Replayed", "true")
+
+
+def _set_answer(resp: falcon.Response, answer: dict[str, Any]) -> None:
+    resp.status, resp.media = falcon.HTTP_202, answer
+    resp.set_headers({"Location": answer["statusUrl"], "Retry-After": "5"})
 
 
 class SubmitBulk:
@@ -107,15 +161,20 @@ class SubmitBulk:
 @contextlib.contextmanager
 def accept_span(tracer: Tracer, req: falcon.Request) -> Iterator[str | None]:
     """The span of storing what a request brings; yields the trace context to store with it."""
-    parent = parse_traceparent(req.get_header("traceparent"))
-    attributes = {"http.request.method": req.method, "http.route": req.uri_template}
-    span = tracer.start("claude_relay.accept", parent=parent, kind="server", attributes=attributes)
+    span = start_accept_span(tracer, req)
     try:
         yield span.traceparent
     except Exception as exc:
         span.end(error=type(exc).__name__)
         raise
     span.end()
+
+
+def start_accept_span(tracer: Tracer, req: falcon.Request) -> Span:
+    parent = parse_traceparent(req.get_header("traceparent"))
+    attributes = {"http.request.method": req.method, "http.route": req.uri_template}
+
+    return tracer.start("claude_relay.accept", parent=parent, kind="server", attributes=attributes)
 
 
 def base_url(req: falcon.Request) -> str | None:

@@ -11,9 +11,10 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 from waitress.trigger import trigger
 
@@ -35,10 +36,22 @@ class Task(Protocol):
         ...
 
 
+class DeferredConnection(Protocol):
+    """A connection with a deferred response."""
+
+    def send_deferred(self) -> None:
+        """Send it."""
+        ...
+
+
 class Wakeup(trigger):  # type: ignore[misc]
     """The pipe that wakes the main loop: one byte for all threads that finish before it looks."""
 
     pulled = False
+
+    def __init__(self, map: dict[int, Any]) -> None:
+        super().__init__(map)
+        self.released: deque[DeferredConnection] = deque()
 
     def _physical_pull(self) -> None:
         # The caller has changed its channel before this; the loop looks at the channels after `handle_read`.
@@ -46,10 +59,21 @@ class Wakeup(trigger):  # type: ignore[misc]
             self.pulled = True
             super()._physical_pull()
 
+    def release(self, connection: DeferredConnection) -> None:
+        """Have the main loop send the deferred response of that connection."""
+        self.released.append(connection)
+        with contextlib.suppress(OSError):  # at a stop the loop has ended
+            self._physical_pull()
+
     def handle_read(self) -> None:
-        """Empty the pipe."""
+        """Empty the pipe, and send the responses that were released."""
         super().handle_read()
-        self.pulled = False
+        self.pulled = False  # a pull that was left out until here has changed its channel, or released it, before
+        while self.released:
+            try:
+                self.released.popleft().send_deferred()
+            except Exception:
+                log.exception("a deferred response could not be sent")
 
 
 class TaskQueue:

@@ -19,9 +19,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+from ..core.lazy_dataclass import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from ..core.lazy_dataclass import dataclass
 from .ttl_set import TtlSet
 
 #: Lifetime of Claude's shorter cache since its last use, in seconds.

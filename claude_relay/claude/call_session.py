@@ -64,7 +64,7 @@ class CallSession:
         self._checkpoint, self._clock, self._wall = checkpoint, clock, wall
         self._turns: list[MessageAccumulator] = []
         self._on_answer: Callable[[], None] = lambda: None
-        self._reported_at = 0.0
+        self._reported_at, self._unreported = 0.0, False
         self._text_reported = False
         self._request_id: str | None = None
         self._read_headers: dict[str, str] | None = None
@@ -84,6 +84,7 @@ class CallSession:
         """
         self._on_answer = on_answer
         self._turns.clear()
+        self._unreported = False
         body = plan.body
         for _ in range(MAX_PAUSES + 1):
             failure = self._send(body, plan.betas, previous)
@@ -142,6 +143,12 @@ class CallSession:
             first_byte_at=self._first_byte_at,
         )
 
+    def report_silence(self) -> None:
+        """Report what came since the last report, while no further event does; for the watchdog's thread."""
+        now = self._clock()
+        if self._unreported and now - self._reported_at >= self._checkpoint:
+            self._report_progress(now)
+
     def try_complete_failure(self, failure: Failure) -> Failure:
         """Complete a failure as far as the answer that caused it can be read. Never raises."""
         try:
@@ -199,11 +206,11 @@ class CallSession:
         first_text = not self._text_reported and answer.length > 0
         if kind == "message_start":
             self._on_answer()
+        self._unreported = True
         if kind == "message_start" or first_text or now - self._reported_at >= self._checkpoint:
-            self._reported_at = now
             self._text_reported = answer.length > 0
             self._note_headers()
-            self._report_progress()
+            self._report_progress(now)
 
         return self._over_budget()
 
@@ -284,17 +291,18 @@ class CallSession:
 
         return len(self._turns) > 1 or (deadlines.written and (deadlines.status is None or deadlines.status < 300))
 
-    def _report_progress(self) -> None:
-        usage, model = self._last_usage(), self._turns[-1].model
-        partial = PartialResponse(
-            text=self._text(),
-            usage=usage,
-            cost_usd=self._cost(usage),
-            first_byte_at=self._first_byte_at,
-            model=model,
-            upstream_request_id=self._request_id,
-        )
+    def _report_progress(self, now: float) -> None:
+        self._reported_at, self._unreported = now, False
         try:
+            usage, model = self._last_usage(), self._turns[-1].model
+            partial = PartialResponse(
+                text=self._text(),
+                usage=usage,
+                cost_usd=self._cost(usage),
+                first_byte_at=self._first_byte_at,
+                model=model,
+                upstream_request_id=self._request_id,
+            )
             self._progress(partial)
         except Exception:
             # A lost checkpoint costs half an answer at most; ending the call would cost a complete one.

@@ -12,10 +12,10 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.jobs.failure import ErrorType, Failure, Remedy, RequestOutcome
+from ..core.lazy_dataclass import dataclass
 from ..core.policy import CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, MAX_ANSWER
 from ..ports import Stop
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two checkpoints of an answer. Where machines share a store, readers elsewhere see the text through
 #: them: with the time until it is read again (`events/hub.py`) that is less than a second.
-CHECKPOINT, CHECKPOINT_SHARED = 1.0, 0.6
+CHECKPOINT, CHECKPOINT_SHARED = 1.0, 0.55
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,16 +198,16 @@ class DeadlineThread:
 
     def __init__(self, *, every: float) -> None:
         self._every = every
-        self._watched: set[CallDeadlines] = set()
+        self._watched: dict[CallDeadlines, Callable[[], None]] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
-    def watch(self, deadlines: CallDeadlines) -> Iterator[None]:
-        """Enforce the deadlines while the block runs."""
+    def watch(self, deadlines: CallDeadlines, tick: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Enforce the deadlines while the block runs, and call `tick` after each check."""
         with self._changed:
-            self._watched.add(deadlines)
+            self._watched[deadlines] = tick
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="claude-watchdog", daemon=True)
                 self._thread.start()
@@ -216,7 +216,7 @@ class DeadlineThread:
             yield
         finally:
             with self._changed:
-                self._watched.discard(deadlines)
+                del self._watched[deadlines]
 
     def close(self) -> None:
         """Stop the thread."""
@@ -237,13 +237,14 @@ class DeadlineThread:
                     self._changed.wait_for(lambda: self._closed, timeout=self._every)
                 if self._closed:
                     return
-                watched = list(self._watched)
-            for deadlines in watched:
-                self._check(deadlines)
+                watched = list(self._watched.items())
+            for deadlines, tick in watched:
+                self._check(deadlines, tick)
 
-    def _check(self, deadlines: CallDeadlines) -> None:
+    def _check(self, deadlines: CallDeadlines, tick: Callable[[], None] = lambda: None) -> None:
         try:
             deadlines.check()
+            tick()
         except Exception:
             # A call whose stop flag cannot be read must not leave the others without deadlines.
             log.exception("deadline check failed")

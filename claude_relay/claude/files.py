@@ -12,7 +12,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ..core.files.media_size import image_size
@@ -20,6 +20,7 @@ from ..core.files.uploaded import UploadedFile
 from ..core.jobs.failure import ErrorType, Failure, Remedy
 from ..core.jobs.job import Retain
 from ..core.jobs.submission import Exchange
+from ..core.lazy_dataclass import dataclass
 from ..errors import StoreUnavailable
 from ..ports import CallRequest, UploadCache
 from .client import AnthropicClient, StatusError

@@ -132,7 +132,7 @@ class AnthropicMessages:
             traceparent=prompt.traceparent,
         )
         try:
-            with self._watchdog.watch(deadlines):
+            with self._watchdog.watch(deadlines, session.report_silence):
                 return self._run_with_files(session, prompt, preparing)
         except InvalidRequest as exc:
             failure = Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")

@@ -6,8 +6,8 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 
+from ..core.lazy_dataclass import dataclass
 from .bounded_process import PROCESSES, BoundedProcesses, NoProcess, WorkFailed
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+
+from ..core.lazy_dataclass import dataclass
 
 #: Bounds of a pause: no hot loop, and no upstream mistake that stops the relay for days.
 MIN_PAUSE, MAX_PAUSE = 1.0, 900.0

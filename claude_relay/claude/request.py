@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..core.jobs.failure import Repair
 from ..core.jobs.submission import Exchange
+from ..core.lazy_dataclass import dataclass
 from ..core.models.betas import read_betas
 from ..errors import InvalidRequest, Problem
 from .schema import adapt_schema

@@ -62,6 +62,9 @@ VERBS = {
 #: Set by a shell that asks for completions.
 _COMPLETING = "_CLAUDE_RELAY_COMPLETE"
 
+#: Problems that are shown to a person: a file of another kind has one in each line.
+_MOST_LINES = 20
+
 
 class Verbs(click.Group):
     """A group that imports a command when it is needed."""
@@ -80,6 +83,10 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a verb; None for an unknown verb."""
         if (name := VERBS.get(cmd_name)) is None:
+            from ..core.text.suggestions import suggest
+
+            if (meant := suggest(cmd_name, VERBS)) is not None:
+                ctx.fail(f"No such command {cmd_name!r}. Did you mean {meant!r}?")
             return None
         module = importlib.import_module(f".{name}", __package__)
         command: click.Command = getattr(module, f"{cmd_name}_" if cmd_name == "list" else cmd_name)
@@ -166,8 +173,10 @@ def _print_error(output: Output, exc: RelayError) -> None:
         lines: Sequence[str] = exc.problems
     else:
         lines = [str(problem) for problem in _problems(exc)] or [str(exc)]
-    for line in lines:
+    for line in lines[:_MOST_LINES]:
         print(f"claude-relay: {clean(line)}", file=sys.stderr)
+    if len(lines) > _MOST_LINES:
+        print(f"claude-relay: and {len(lines) - _MOST_LINES:,} more problems (--json lists all)", file=sys.stderr)
 
 
 def _problems(exc: RelayError) -> Sequence[Problem]:

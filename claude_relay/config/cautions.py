@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..core.models.catalog import BUILT_IN
 from ..core.text.json_values import safe_quote
 from .secret_text import secret_problem
-from .settings import Settings
 from .urls import API_PATH
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 
 def cautions(settings: Settings) -> Sequence[str]:
     """A sentence for each."""
     sentences = []
     base = settings.given.get("ANTHROPIC_BASE_URL")
-    if base and (path := API_PATH.search(base.shown.rstrip("/"))):
+    if base and (path := re.search(API_PATH, base.shown.rstrip("/"))):
         sentences.append(
             f"ANTHROPIC_BASE_URL from {base.origin} ends with {path[0]}, which every request adds itself: "
             "it was cut off. Write the URL without it."

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .option import Option
+if TYPE_CHECKING:
+    from .option import Option
 
 BEGIN, END = "<!-- options:begin -->", "<!-- options:end -->"
 

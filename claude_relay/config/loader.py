@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..core.lazy_dataclass import dataclass
 from ..core.text.suggestions import suggest
 from ..errors import ConfigError
-from .option import Option
 from .settings import SettingOrigin, Settings
 from .sources import Source, credentials, env_file, with_key_files
 from .table import OPTIONS
 from .urls import default_store, state_home, store_path
+
+if TYPE_CHECKING:
+    from .option import Option
 
 PACKAGE = Path(__file__).parents[1]
 DOTENV = Path(".env")
@@ -27,7 +30,7 @@ ETC_VARIABLE = "CLAUDE_RELAY_SETTINGS"
 _QUOTES = {('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"), ("„", "“")}
 
 #: Kubernetes sets these in every container for a service whose name is `relay` or begins with `relay-`.
-_SERVICE = re.compile(
+_SERVICE = (
     r"RELAY_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=\d+"
     r"|PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*)"
 )
@@ -163,7 +166,7 @@ def _unknown_names(source: Source) -> Iterator[str]:
     for name in source.texts:
         if not name.startswith("RELAY_") or name in _NAMES or name in _FILE_NAMES:
             continue
-        if _SERVICE.fullmatch(f"{name}={source.texts[name]}"):
+        if re.fullmatch(_SERVICE, f"{name}={source.texts[name]}"):
             continue
         setting = name.removesuffix("_FILE")
         if setting in _NAMES:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
+
+from ..core.lazy_dataclass import dataclass
 
 T = TypeVar("T")
 
 # Between the first colon and the last @, even in a malformed URL; a file has neither.
-_PASSWORD = re.compile(r"((?<!/)(?<!sqlite:)//[^:]*):.*@")
+_PASSWORD = r"((?<!/)(?<!sqlite:)//[^:]*):.*@"
 # After a colon without an @ comes a port, or the password of an incomplete URL.
-_HALF = re.compile(r"((?:(?<!/)(?<!sqlite:)//|\*\*\*@)[^/:?\[\s]*):(?!\*\*\*@|\d{1,5}(?:[/?,]|$)).*")
-_NAMED = re.compile(r"(password\s*=\s*)(?:'[^']*'|\"[^\"]*\"|[^&\s]*)", re.IGNORECASE)
+_HALF = r"((?:(?<!/)(?<!sqlite:)//|\*\*\*@)[^/:?\[\s]*):(?!\*\*\*@|\d{1,5}(?:[/?,]|$)).*"
+_NAMED = r"(?i)(password\s*=\s*)(?:'[^']*'|\"[^\"]*\"|[^&\s]*)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +48,9 @@ class Option:
         if self.secret:
             return "[hidden]" if text else ""
 
-        hidden = _HALF.sub(r"\1:***", _PASSWORD.sub(r"\1:***@", text))
+        hidden = re.sub(_HALF, r"\1:***", re.sub(_PASSWORD, r"\1:***@", text))
 
-        return _NAMED.sub(r"\1***", hidden)
+        return re.sub(_NAMED, r"\1***", hidden)
 
 
 def option(

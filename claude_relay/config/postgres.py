@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 SCHEMES = ("postgresql", "postgres")
 
-_PARTS = re.compile(r"(?P<net>[^/?]*)(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?")
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+_PARTS = r"(?P<net>[^/?]*)(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?"
+_HOST = r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?"
 _ESCAPED = "write / ? # @ % in the user or the password as %2F %3F %23 %40 %25"
 _SSL = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _PRIMARY = ("read-write", "primary")
@@ -38,7 +38,7 @@ def read(rest: str) -> str:
         raise ValueError("a URL cannot contain spaces or control characters: write a space in a password as %20")
     if "#" in rest or re.search(r"%(?![0-9A-Fa-f]{2})|%00", rest) or "\ufffd" in unquote(rest):
         raise ValueError(_ESCAPED)
-    parts = _PARTS.fullmatch(rest)
+    parts = re.fullmatch(_PARTS, rest)
     net, name = (parts["net"], parts["name"] or "") if parts else ("", "")
     user, at, hosts = net.rpartition("@")
     if "@" in user or "@" in name or "/" in name or (":" in net and not at and "@" in rest):
@@ -97,7 +97,7 @@ def is_remote(url: str) -> bool:
 
 
 def _split(url: str) -> tuple[str, str, dict[str, str]]:
-    parts = _PARTS.fullmatch(url.partition("://")[2])
+    parts = re.fullmatch(_PARTS, url.partition("://")[2])
     if parts is None:
         return "", "", {}
 
@@ -131,7 +131,7 @@ def _check_host(text: str) -> None:
             ipaddress.IPv6Address(host.strip("[]"))
         except ValueError:
             raise ValueError("write an IPv6 address in [brackets], such as [::1]") from None
-    elif not _HOST.fullmatch(host):
+    elif not re.fullmatch(_HOST, host):
         raise ValueError(f"its host is not a name or an IP address; {_ESCAPED}")
 
 

@@ -16,9 +16,7 @@ _LARGEST = 1_000_000
 @lru_cache(maxsize=1)
 def shipped() -> PriceList:
     """The prices shipped with this version."""
-    from importlib.resources import files
-
-    text = files(__package__).joinpath("prices.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("prices.json").read_text(encoding="utf-8")
 
     return read_prices(json.loads(text), where="prices.json")
 

@@ -10,9 +10,10 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from ..core.lazy_dataclass import dataclass
 from ..errors import ConfigError
 from .sources import env_file
 

@@ -6,11 +6,9 @@ import re
 
 from .table import OPTIONS
 
-_ASSIGNMENT = re.compile(r"\s*(?:export\s+|set\s+|setx\s+)?[A-Z][A-Z0-9_]{2,}\s*=")
-_PLACEHOLDER = re.compile(
-    r"…|\.\.\.|<[^>]*>|^(sk(-ant)?-?|x{3,}|\*{3,}|change-?me|your[-_ ].*|the key|paste .*)$", re.IGNORECASE
-)
-_QUOTED = re.compile(r"(?s)([\"'`“‘]).*[\"'`”’]")
+_ASSIGNMENT = r"\s*(?:export\s+|set\s+|setx\s+)?[A-Z][A-Z0-9_]{2,}\s*="
+_PLACEHOLDER = r"(?i)…|\.\.\.|<[^>]*>|^(sk(-ant)?-?|x{3,}|\*{3,}|change-?me|your[-_ ].*|the key|paste .*)$"
+_QUOTED = r"(?s)([\"'`“‘]).*[\"'`”’]"
 _PARSERS = {row.name: row.parse for row in OPTIONS if row.in_file}
 
 
@@ -19,13 +17,13 @@ def secret_problem(name: str, text: str) -> str | None:
     bare = text.strip()
     if not bare:
         return None
-    if _ASSIGNMENT.match(bare):
+    if re.match(_ASSIGNMENT, bare):
         return f"it is written as a setting ({name}=…): write the value alone"
     if len(bare.splitlines()) > 1:
         return f"it has {len(bare.splitlines())} lines: write one"
-    if _QUOTED.fullmatch(bare):
+    if re.fullmatch(_QUOTED, bare):
         return "it is in quotes, which are taken as part of it: write it without them"
-    if _PLACEHOLDER.search(bare):
+    if re.search(_PLACEHOLDER, bare):
         return "it is a placeholder: write the secret itself"
     if "\r" in text:
         return "its line ends with a carriage return, as on Windows: save it with Unix line ends"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from ..core.lazy_dataclass import dataclass
 from ..errors import ConfigError
 from . import postgres
-from .option import Option
 from .parsers import split_admin_keys
 from .sources import CREDENTIALS
 from .table import (
@@ -26,6 +27,9 @@ from .table import (
     StoreSettings,
 )
 from .urls import shown_store, store_passwords, store_path
+
+if TYPE_CHECKING:
+    from .option import Option
 
 _WHERE = "the environment, in .env or in /etc/claude-relay/claude-relay.env"
 
@@ -137,7 +141,10 @@ class Settings(
         """Raise `ConfigError` with a sentence for each of `names` that has no value."""
         missing = [row for row in OPTIONS if row.name in names and getattr(self, row.attribute) in (None, "", ())]
         if missing:
-            raise ConfigError([f"{row.name} is missing: set it in {_WHERE}{_systemd_hint(row)}." for row in missing])
+            raise ConfigError(
+                [f"{row.name} is missing: set it in {_WHERE}{_systemd_hint(row)}." for row in missing]
+                + ["claude-relay config init writes a .env to begin with."] * (not self.given)
+            )
 
     def __repr__(self) -> str:
         values = " ".join(f"{name}={self.given[name].shown}" for name in self.given)

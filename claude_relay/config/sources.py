@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
+
+from ..core.lazy_dataclass import dataclass
 
 _KEY_LIMIT = 64 * 1024
 #: Label of the values that systemd provides.

@@ -5,13 +5,12 @@ A row is a field: its name in the environment, its default, its parser and its s
 docs/reference/settings.md are made from these rows. Defaults that decisions depend on come from `core.policy`.
 """
 
-# ruff: noqa: RUF009 - `option` makes a dataclass field; the rule cannot see it.
-
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+from ..core.lazy_dataclass import dataclass
 from ..core.policy import CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, Policy
 from ..core.text.rates import Rate, parse_rate
 from ..core.text.sizes import format_size
@@ -31,7 +30,7 @@ def _text(*delays: float) -> str:
     return ",".join(f"{seconds / size:g}{unit}" for seconds, (unit, size) in zip(delays, units, strict=True))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class SecretSettings:
     """Keys"""
 
@@ -60,7 +59,7 @@ class SecretSettings:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ServerSettings:
     """The API"""
 
@@ -115,7 +114,7 @@ class ServerSettings:
     metrics_public: bool = option("RELAY_METRICS_PUBLIC", "0", parse.boolean, "1 shows /metrics without a key.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ClaudeSettings:
     """Claude"""
 
@@ -217,7 +216,7 @@ class ClaudeSettings:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class CallbackSettings:
     """Callbacks"""
 
@@ -256,7 +255,7 @@ class CallbackSettings:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class StoreSettings:
     """The store"""
 
@@ -290,7 +289,7 @@ class StoreSettings:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class LogSettings:
     """Logs and alerts"""
 
@@ -335,7 +334,7 @@ class LogSettings:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class CliSettings:
     """The command line"""
 

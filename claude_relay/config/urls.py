@@ -13,10 +13,10 @@ from . import postgres
 from .parsers import comma_list
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
+_HOST = rf"(?ai){_LABEL}(\.{_LABEL})*\.?"
 
 #: The path of the API, which many gateways show as part of their URL.
-API_PATH = re.compile(r"/v1(/messages(/[a-z_/]*)?)?$")
+API_PATH = r"/v1(/messages(/[a-z_/]*)?)?$"
 
 SYSTEM_STORE = "sqlite:////var/lib/claude-relay/relay.db"
 
@@ -47,7 +47,7 @@ def url(text: str) -> str:
 
 def upstream(text: str) -> str:
     """The URL of Anthropic's API, without the path that every request adds itself."""
-    return API_PATH.sub("", url(text)).rstrip("/")
+    return re.sub(API_PATH, "", url(text)).rstrip("/")
 
 
 def webhook_url(text: str) -> str:
@@ -77,7 +77,7 @@ def origins(text: str) -> tuple[str, ...]:
 def host(text: str) -> str:
     """An IP address or host name to listen on."""
     plain = text.strip("[]")
-    if not (_is_ip(plain) or _HOST.fullmatch(plain)):
+    if not (_is_ip(plain) or re.fullmatch(_HOST, plain)):
         raise ValueError("write a host name or an IP address, such as 127.0.0.1 or 0.0.0.0")
 
     return plain
@@ -124,7 +124,7 @@ def _private_entry(word: str) -> str:
 
     parts = _split(f"//{word}")
     name = parts.hostname or ""
-    if parts.path or "@" in word or not (_is_ip(name) or _HOST.fullmatch(name)):
+    if parts.path or "@" in word or not (_is_ip(name) or re.fullmatch(_HOST, name)):
         raise ValueError("write comma-separated hosts, host:port or networks, such as n8n.internal,10.1.0.0/16")
 
     return word

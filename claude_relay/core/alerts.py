@@ -7,13 +7,16 @@ There is one alert per cause, however many jobs it affects. A cause that ends an
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .deliveries.destination import Destination
 from .jobs import park
+from .lazy_dataclass import dataclass
 from .wire import timestamp
+
+if TYPE_CHECKING:
+    from .deliveries.destination import Destination
 
 #: Every kind of alert with its meaning; a test compares the README's table with this one.
 KINDS: Mapping[str, str] = {

@@ -6,10 +6,13 @@ The lane of a job, and when a batch is sent, polled and given up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from .policy import Policy
+from .lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from .policy import Policy
 
 #: Bytes of stored requests in one batch. Anthropic accepts 256 MB; a smaller limit saves memory in the worker.
 MOST_BYTES = 64_000_000

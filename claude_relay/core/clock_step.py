@@ -8,8 +8,10 @@ the clock is set; a time that the caller gave as a timestamp stays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
+
+from .lazy_dataclass import dataclass
 
 #: Corrections of the wall clock up to this many seconds do not count as a step.
 MIN_STEP = 5.0

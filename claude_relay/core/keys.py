@@ -7,12 +7,16 @@ import hashlib
 import hmac
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequest, Problem
 from .jobs.fairness import DEFAULT_WEIGHT, WEIGHTS
-from .text.rates import Rate
+from .lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from .text.rates import Rate
 
 #: The owner that sees every job: API_SECRET_KEY, and the command line on the machine itself.
 ADMIN = "admin"

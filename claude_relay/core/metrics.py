@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 #: The series of one sum: metric, label, and the outcome or upper bound within it.
 Series = tuple[str, str, str]
 
-CALLS, DELIVERY_ATTEMPTS = "calls", "delivery_attempts"
+DELIVERY_ATTEMPTS = "delivery_attempts"
 START, CALL, DELIVERY = "start_seconds", "call_seconds", "delivery_seconds"
 DISK_FREE = "disk_free_bytes"
+#: How the POST of a callback ends.
+ATTEMPT_OUTCOMES = ("delivered", "retry", "dead")
 #: The bound of the sum of all observations of a histogram, which is kept beside its buckets.
 SUM = "sum"
 OTHER = "other"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .deliveries.delivery import DeliveryState
 from .jobs.job import Retain, State
+from .lazy_dataclass import dataclass
 
 #: An uploaded file that expires sooner than this is not used any more: the call must reach it first. In seconds.
 UPLOAD_MARGIN = 900.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..errors import InvalidRequest, Problem
+from .lazy_dataclass import dataclass
 from .text.json_values import json_path, safe_quote
 from .text.written_numbers import encode_as_written
 
@@ -270,7 +271,7 @@ def missing_problems(
     for name in names:
         text = f"is missing: the template {reference} needs it" if reference else "is missing: the template needs it"
         if columns and name not in columns:
-            text += f", and the row has {_listed(columns)}"
+            text += f", and the row's columns are {_listed(columns)}"
         yield Problem(field=f"{at}.{_quote(name)}", problem=text)
 
 

@@ -7,17 +7,19 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import Problem, RelayError
-from .batches import Batch
 from .deliveries.delivery import Delivery, DeliveryState
-from .deliveries.destination import Destination
-from .jobs.change import Call
-from .jobs.events import Event
-from .jobs.failure import Completion
 from .jobs.job import JOB_STATES, Job, State
 from .text import json_bytes
+
+if TYPE_CHECKING:
+    from ..errors import Problem, RelayError
+    from .batches import Batch
+    from .deliveries.destination import Destination
+    from .jobs.change import Call
+    from .jobs.events import Event
+    from .jobs.failure import Completion
 
 #: The public status of each state; scenarios compare the four words as strings.
 STATUS = {
@@ -76,30 +78,29 @@ def encode(body: Any) -> bytes:
 
 
 def accepted(
-    job: Job,
+    request_id: str,
     *,
     now: float,
     warnings: Sequence[str],
     base: str | None,
+    status: str = "pending",
     duplicate: bool = False,
-    show_state: bool = True,
     webhook_empty: bool = False,
 ) -> dict[str, Any]:
     """
     The body of a 202.
 
-    `base` is the URL at which the caller reaches this relay; without it the URL is a path. Without `show_state` the
-    status is that of the first answer, `pending`, also in a duplicate. `webhook_empty`: the message says where to get
-    the result, as no warning is seen by those who map an empty field.
+    `base` is the URL at which the caller reaches this relay; without it the URL is a path. `webhook_empty`: the message
+    says where to get the result, as no warning is seen by those who map an empty field.
     """
-    path, message = f"/api/status/{job.request_id}", "Request accepted and processing"
+    path, message = f"/api/status/{request_id}", "Request accepted and processing"
     if webhook_empty:
-        result = f"{(base or '').rstrip('/')}/api/result/{job.request_id}"
+        result = f"{(base or '').rstrip('/')}/api/result/{request_id}"
         message += f"; webhookUrl is empty, so there is no webhook: ask for the result at {result}"
     body: dict[str, Any] = {
         "message": message,
-        "requestId": job.request_id,
-        "status": STATUS[job.state] if duplicate and show_state else "pending",
+        "requestId": request_id,
+        "status": status,
         "timestamp": timestamp(now),
         "statusUrl": f"{(base or '').rstrip('/')}{path}",
         "warnings": list(warnings),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..core.jobs.job import Job
 from ..core.keys import Scope
+from ..core.lazy_dataclass import dataclass
 from ..errors import InvalidRequest, RelayError, StoreUnavailable
 from ..services import JobRef, Relay
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import parse_qsl
 
 import falcon
 from falcon.media.multipart import MultipartFormHandler, MultipartParseError
 
+from ..core.lazy_dataclass import dataclass
 from ..core.text.sizes import format_size
 from ..errors import InvalidRequest, Problem, TooLarge, UnsupportedMedia
 

@@ -13,7 +13,7 @@ import falcon
 from ..core.intake.query import parse_redeliver_url
 from ..core.text.ids import REQUEST_ID
 from ..errors import NotFound
-from ..services import JobRef
+from ..services import SAMPLE_MODEL, JobRef
 from .acts import kind_of
 from .rendering import pretty
 from .site import Page, Visit
@@ -56,6 +56,7 @@ class JobDetails(Page):
             raw=f"/dashboard/jobs/{quote(record['requestId'], safe='')}/raw",
             suffix=f"?owner={quote(record['owner'], safe='')}" if visit.caller.sees_all else "",
             ended=ended,
+            sample_model=SAMPLE_MODEL,
             every=20 if settled else 2,
             prompt=_prompt(request),
             files=[_document(file) for file in request.get("files") or []],

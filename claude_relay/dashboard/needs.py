@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlencode
 
 from ..core.alerts import Alert
 from ..core.jobs.holds import HoldKind, HoldScope
 from ..core.keys import ADMIN
+from ..core.lazy_dataclass import dataclass
 from ..core.money.runaway import Runaway
 from ..services import GroupLoad
-from .rendering import age, money
+from .rendering import age, money, plain_times
 from .site import HOME
 
 #: Causes of one kind that are shown one by one.
@@ -79,7 +80,7 @@ def describe_alert(alert: Alert) -> Need:
         title, level = f"{destination} is being retired", "wait"
         links = [("Jobs that name it", f"/dashboard/jobs?{urlencode({'q': destination})}")]
 
-    return Need(level=level, title=title, text=alert.message, command=command, links=links, acts=acts)
+    return Need(level=level, title=title, text=plain_times(alert.message), command=command, links=links, acts=acts)
 
 
 def describe_workers(workers: Sequence[Mapping[str, Any]], *, waiting: int, alerts: Sequence[Alert]) -> list[Need]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from ..core.jobs.job import State
+from ..core.lazy_dataclass import dataclass
 from ..ports import FinishedJob
 from ..services import History
 from .rendering import age, integer, milliseconds, money

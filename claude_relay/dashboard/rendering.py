@@ -19,6 +19,8 @@ _INVISIBLE = re.compile(
 )
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d{3})?Z")
+
 
 def visible(text: str) -> str:
     """The text with its invisible characters written out, as `⟨U+202E⟩`."""
@@ -93,6 +95,11 @@ def moment(value: float | str | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S}")
 
 
+def plain_times(text: str) -> str:
+    """A text in which times are written as elsewhere on the pages: `2026-01-15 10:30:00`."""
+    return _TIME.sub(r"\1 \2", text)
+
+
 def clipped(text: str, limit: int = 4000) -> str:
     """The beginning of a text."""
     return text if len(text) <= limit else text[:limit] + " …"
@@ -135,6 +142,7 @@ def environment(asset: Callable[[str], str]) -> jinja2.Environment:
         "milliseconds": milliseconds,
         "moment": moment,
         "money": money,
+        "plain_times": plain_times,
         "pretty": pretty,
         "size": size,
         # The value of a form field goes back as it was, and is only escaped.

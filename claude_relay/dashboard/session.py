@@ -8,12 +8,13 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
 from ..api.auth import Caller, KeyVerifier
 from ..core.keys import ADMIN, Scope, key_id
+from ..core.lazy_dataclass import dataclass
 from ..services import Keys
 
 #: A session ends this many seconds after the login.

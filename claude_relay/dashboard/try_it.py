@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..core.keys import Scope
+from ..core.lazy_dataclass import dataclass
 from ..core.text import strict_json
 from ..errors import InvalidRequest, Problem, RelayError
 from ..services import JobRef

@@ -8,23 +8,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..core.jobs.feed import FeedEntry
-from ..core.jobs.job import State
+from ..core.lazy_dataclass import dataclass
 from ..errors import Busy, NotFound, RelayError
 from ..ports import TextPiece, TextSource
-from ..services import FEED_PAGE, JobRef, Relay, TextSoFar
+from ..services import FEED_PAGE, EventFeed, JobRef, Relay, TextSoFar
 from .subscription import Places, Sink, Subscription
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two reads of the feed, of the stored text of a running call, and between signs of life.
-_POLL, _TEXT_POLL, _KEEP_ALIVE = 0.1, 0.2, 15.0
+_POLL, _TEXT_POLL, _KEEP_ALIVE = 0.1, 0.1, 15.0
 #: The stored text is read this long after a piece came directly, in seconds: it fills what the pieces have lost.
 _TEXT_FALLBACK = 1.0
 #: Code points of one call that are kept until the stored text reaches them; pieces that wait for the thread.
-_MAX_TAIL, _MAX_PIECES = 1_000_000, 10_000
+_MAX_TAIL, _MAX_PIECES = 100_000, 10_000
+#: Seconds for which pieces of other calls are kept: their event may be read later.
+_UNWATCHED = 1.0
+#: Jobs of a page of events whose texts are read for lists.
+_MAX_FINALS = 100
 _PAUSE_AFTER_FAULT = 1.0
 
 
@@ -34,7 +38,8 @@ class _Tail:
 
     call: int
     start: int
-    text: str = field(repr=False)
+    since: float
+    text: str = field(default="", repr=False)
 
     def add(self, piece: TextPiece) -> None:
         """Append a piece; begin again where one was lost or a new call began."""
@@ -47,9 +52,29 @@ class _Tail:
         return TextSoFar(call=self.call, offset=self.start, text=self.text)
 
 
+class _LastTexts:
+    """The complete texts of the jobs that end in a page of events, read once for all lists."""
+
+    def __init__(self, feed: EventFeed, entries: Sequence[FeedEntry]) -> None:
+        self._feed, self._entries = feed, entries
+        self._texts: dict[str, TextSoFar] | None = None
+
+    def find(self, each: Subscription, entry: FeedEntry) -> TextSoFar | None:
+        """The text to be sent before the end of that job, if the stream takes it."""
+        if not each.takes_last_text(entry):
+            return None
+        if each.which.job_id is not None:
+            return self._feed.final_text(entry.event.job_id)
+        if self._texts is None:
+            ended = [other.event.job_id for other in self._entries if other.ends_run]
+            self._texts = self._feed.final_texts(ended[:_MAX_FINALS])
+
+        return self._texts.get(entry.event.job_id)
+
+
 class Hub:
     """
-    Sends the events of the feed to its subscriptions, and the text of running calls to those of one job.
+    Sends the events of the feed to its subscriptions, and the text of running calls.
 
     It reads each new event once for all of them; a subscription that is behind reads its own page. Its thread runs
     while there are subscriptions. `texts` brings text of workers on this machine before it is stored.
@@ -158,14 +183,16 @@ class Hub:
         now = self._clock()
         ready = [each for each in self._active if each.ready(now)]
         entries = self._new_entries(now)
+        last_texts = _LastTexts(self._feed, entries)
         for each in ready:
             try:
-                self._catch_up(each) if each.behind else self._send(each, entries)
+                self._catch_up(each) if each.behind else self._send(each, entries, last_texts)
             except NotFound:  # purged meanwhile
                 each.close()
         if entries:
             self._seq = entries[-1].seq
-        self._send_texts([each for each in ready if each.which.job_id is not None and not each.closed], now)
+        self._take_pieces(now)
+        self._send_texts([each for each in ready if each.texts and not each.closed], now)
         for each in ready:
             if not each.closed:
                 each.keep_alive(now, _KEEP_ALIVE)
@@ -178,17 +205,16 @@ class Hub:
 
         return self._feed.page(self._seq)
 
-    def _send(self, each: Subscription, entries: Sequence[FeedEntry]) -> None:
+    def _send(self, each: Subscription, entries: Sequence[FeedEntry], last_texts: _LastTexts) -> None:
         for entry in entries:
-            if each.closed or entry.seq <= each.seq:
-                continue
-            job_id = each.which.job_id
-            last = self._feed.final_text(job_id) if job_id == entry.event.job_id and entry.ends_run else None
-            each.deliver(entry, last)
+            if each.full:  # it goes on from here once the client has read
+                each.behind = True
+                return
+            each.deliver(entry, last_texts.find(each, entry))
 
     def _catch_up(self, each: Subscription) -> None:
         """Read the events that one subscription has missed: one page, so that the others do not wait."""
-        self._send(each, each.opening)
+        self._send(each, each.opening, _LastTexts(self._feed, each.opening))
         each.opening = ()
         if each.closed:
             return
@@ -198,43 +224,41 @@ class Hub:
         else:
             entries = self._feed.page(each.seq)
             complete = len(entries) < FEED_PAGE
-        self._send(each, entries)
         each.behind = not complete
-        if each.which.job_id is not None and not each.closed:
-            each.running = feed.job.state in (State.RUNNING, State.BATCHED)
-            if feed.job.state.final:
-                each.close()  # resumed behind the end of its run
+        self._send(each, entries, _LastTexts(self._feed, entries))
+        if each.which.job_id is not None and not each.closed and not each.behind and feed.job.state.final:
+            each.close()  # resumed behind the end of its run
 
     def _send_texts(self, watching: Sequence[Subscription], now: float) -> None:
         """Send new text: the pieces that came directly, and the stored text where they do not join."""
-        self._take_pieces({each.which.job_id for each in watching}, now)
         waiting = []
-        for each in watching:
-            tail = self._tails.get(each.which.job_id or "")
-            if tail is not None:
-                sent = (each.call, each.offset)
-                each.deliver_text(tail.so_far())
-                if (each.call, each.offset) != sent:
-                    each.text_due = now + _TEXT_FALLBACK
-            if each.awaits_text(now):
-                waiting.append(each)
         positions: dict[str, tuple[int, int]] = {}
-        for each in waiting:
-            key = each.which.job_id or ""
-            positions[key] = min(positions.get(key, (each.call, each.offset)), (each.call, each.offset))
+        for each in watching:
+            for job_id, sent in each.texts.items():
+                tail = self._tails.get(job_id)
+                if tail is not None and each.deliver_text(job_id, tail.so_far()):
+                    sent.due = now + _TEXT_FALLBACK
+                if now >= sent.due and not each.full:
+                    waiting.append((each, job_id))
+                    position = (sent.call, sent.offset)
+                    positions[job_id] = min(positions.get(job_id, position), position)
         stored = self._feed.texts(positions) if positions else {}
-        for each in waiting:
-            each.text_due = now + _TEXT_POLL
-            if (text := stored.get(each.which.job_id or "")) is not None:
-                each.deliver_text(text)
+        for each, job_id in waiting:
+            each.texts[job_id].due = now + _TEXT_POLL
+            if (text := stored.get(job_id)) is not None:
+                each.deliver_text(job_id, text)
 
-    def _take_pieces(self, watched: set[str | None], now: float) -> None:
+    def _take_pieces(self, now: float) -> None:
+        """Join the pieces that have come to the texts so far, and drop those that no stream sends."""
+        wanted = any(each.which.max_texts for each in self._active)
         while self._pieces:
             piece = self._pieces.popleft()
-            if piece.job_id in watched:
-                self._tails.setdefault(piece.job_id, _Tail(piece.call, piece.offset, "")).add(piece)
-        for job_id in self._tails.keys() - watched:
-            del self._tails[job_id]
+            if wanted:
+                self._tails.setdefault(piece.job_id, _Tail(piece.call, piece.offset, now)).add(piece)
+        watched = {job_id for each in self._active for job_id in each.texts}
+        for job_id, tail in list(self._tails.items()):
+            if job_id not in watched and now - tail.since > _UNWATCHED:
+                del self._tails[job_id]
 
     def _receive(self, piece: TextPiece) -> None:
         self._pieces.append(piece)

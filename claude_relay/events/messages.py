@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..core import wire
 from ..core.collections.collection import MARK
 from ..core.jobs.feed import Cursor, FeedEntry
+from ..core.lazy_dataclass import dataclass
 
 #: Milliseconds after which a client connects again.
 RETRY = 3000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..core import wire
 from ..core.collections.collection import Phase
 from ..core.jobs.feed import Cursor, FeedEntry
+from ..core.jobs.job import State
 from ..services import CollectionRef, EventFeed, JobRef
 from .subscription import Filter, Subscription
 
@@ -29,7 +29,8 @@ def open_job(feed: EventFeed, ref: JobRef, cursor: Cursor | None) -> Subscriptio
     stream = Subscription(
         which, cursor=cursor, now=time.monotonic(), request_id=present.job.request_id, opening=present.entries
     )
-    stream.running = wire.STATUS[present.job.state] == "processing"
+    if present.job.state is State.RUNNING:
+        stream.follow_text(present.job.id, present.job.request_id)
 
     return stream
 
@@ -51,8 +52,12 @@ def open_collection(feed: EventFeed, ref: CollectionRef, cursor: Cursor | None) 
 def open_list(feed: EventFeed, which: Filter, cursor: Cursor | None) -> tuple[Subscription, Cursor]:
     """The stream of many jobs, and the cursor where it begins: without one, now."""
     cursor = cursor or Cursor(feed.identity, feed.newest(), ended=True)
+    stream = Subscription(which, cursor=cursor, now=time.monotonic())
+    if which.max_texts:
+        for call in feed.running_calls(owner=which.owner, group=which.group):
+            stream.follow_text(call.job_id, call.request_id)
 
-    return Subscription(which, cursor=cursor, now=time.monotonic()), cursor
+    return stream, cursor
 
 
 def _has_news(entries: Sequence[FeedEntry], cursor: Cursor) -> bool:

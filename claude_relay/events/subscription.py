@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from ..core import wire
 from ..core.jobs.feed import Cursor, FeedEntry
+from ..core.jobs.job import State
+from ..core.lazy_dataclass import dataclass
 from ..services import TextSoFar
 from .messages import StreamMessage, end_message, event_message, text_messages
 
@@ -18,6 +19,8 @@ MAX_BACKLOG = 256 * 1024
 MAX_STALL = 10.0
 #: A list stream is closed after this many seconds, and can be resumed.
 MAX_AGE = 300.0
+#: Running calls of which a list stream sends the text at a time.
+MAX_TEXTS = 64
 
 
 class Places(Enum):
@@ -41,13 +44,18 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Selects the events of a stream: one job, a collection, or all jobs of an owner, group and status."""
+    """
+    Selects the events of a stream: one job, a collection, or all jobs of an owner, group and status.
+
+    `texts`: such a list also has the text of running calls. The stream of one job always does.
+    """
 
     job_id: str | None = None
     collection: str | None = None
     owner: str | None = None
     group: str | None = None
     statuses: frozenset[str] = frozenset()
+    texts: bool = False
 
     def matches(self, entry: FeedEntry) -> bool:
         """Whether the stream has that event."""
@@ -63,9 +71,28 @@ class Filter:
         )
 
     @property
+    def max_texts(self) -> int:
+        """Running calls of which the stream sends the text at a time."""
+        if self.job_id is not None:
+            return 1
+        wanted = self.texts and (not self.statuses or "processing" in self.statuses)
+
+        return MAX_TEXTS if wanted else 0
+
+    @property
     def ends_with(self) -> str | None:
         """The job whose end is that of the stream; None for a list, which has none."""
         return self.job_id or self.collection
+
+
+@dataclass
+class SentText:
+    """How far the text of a running call was sent; its stored text is read again at `due`."""
+
+    request_id: str
+    call: int = 0
+    offset: int = 0
+    due: float = 0.0
 
 
 class Subscription:
@@ -86,9 +113,7 @@ class Subscription:
         self.seq = cursor.seq if cursor.ended else cursor.seq - 1
         self.behind = True  # its next events are read for it alone
         self.closed = False
-        self.running = False
-        self.call, self.offset = 0, 0
-        self.text_due = 0.0
+        self.texts: dict[str, SentText] = {}  # of running calls, by job
         self.places = Places.API
         self.sink: Sink
         self._age_from = self._written_at = self._stalled_at = now
@@ -102,24 +127,47 @@ class Subscription:
         if not self.which.matches(entry):
             return
         messages = [event_message(entry, self._store)] if entry.seq > self._sent else []
-        self.running = wire.STATUS[entry.state_after] == "processing"
+        job_id = entry.event.job_id
+        if entry.state_after is State.RUNNING:
+            self.follow_text(job_id, entry.request_id)
+        elif self.which.job_id is None and not entry.ends_run:  # it waits, and leaves its place to another
+            self.texts.pop(job_id, None)
         if entry.ends_run:
             if last_text is not None:
-                messages.extend(self._text(last_text))
+                messages.extend(_new_text(self.texts.get(job_id, SentText(entry.request_id)), last_text))
+            self.texts.pop(job_id, None)
             # The stream of a collection has one `end`: readers stop there. The event of a row says that it has ended.
-            if self.which.collection in (None, entry.event.job_id):
+            if self.which.collection in (None, job_id):
                 messages.append(end_message(entry, self._store))
         self._write(messages)
-        if entry.ends_run and self.which.ends_with == entry.event.job_id:
+        if entry.ends_run and self.which.ends_with == job_id:
             self.close()
 
-    def deliver_text(self, text: TextSoFar) -> None:
-        """Send what is new of the text of the running call."""
-        self._write(list(self._text(text)))
+    def follow_text(self, job_id: str, request_id: str) -> None:
+        """Send the text of that job's call from now on, if there is room for one more."""
+        if self.which.collection is None and len(self.texts) < self.which.max_texts:
+            self.texts.setdefault(job_id, SentText(request_id))
 
-    def awaits_text(self, now: float) -> bool:
-        """Whether the stored text is to be read for it now."""
-        return self.which.job_id is not None and self.running and now >= self.text_due and not self.closed
+    def takes_last_text(self, entry: FeedEntry) -> bool:
+        """Whether that event ends a run, and the rest of its text is to be sent before the end."""
+        if not entry.ends_run or entry.seq <= self.seq or self.closed or not self.which.matches(entry):
+            return False
+
+        return entry.event.job_id in self.texts or len(self.texts) < self.which.max_texts
+
+    def deliver_text(self, job_id: str, text: TextSoFar) -> bool:
+        """Send what is new of the text of a running call; whether there was something, and room for it."""
+        if self.closed or self.full:
+            return False
+        messages = list(_new_text(self.texts[job_id], text))
+        self._write(messages)
+
+        return bool(messages)
+
+    @property
+    def full(self) -> bool:
+        """Whether the client has to read before it gets more."""
+        return self.sink.backlog > MAX_BACKLOG
 
     def ready(self, now: float) -> bool:
         """Whether it takes more now. Disconnects a client that reads nothing, and ends a list stream by its age."""
@@ -150,19 +198,20 @@ class Subscription:
             self.closed = True
             self.sink.close()
 
-    def _text(self, text: TextSoFar) -> Iterable[StreamMessage]:
-        """The messages for what is new in the text: another call replaces it, and begins at 0."""
-        if text.call < self.call or (text.call > self.call and text.offset):
-            return
-        start = self.offset - text.offset if text.call == self.call else 0
-        piece = text.text[start:] if start >= 0 else ""
-        if not piece:
-            return
-        offset = text.offset + start
-        self.call, self.offset = text.call, offset + len(piece)
-        yield from text_messages(self.request_id, text.call, offset, piece)
-
     def _write(self, messages: Sequence[StreamMessage]) -> None:
         if messages:
             self._wrote = True
             self.sink.write(messages)
+
+
+def _new_text(sent: SentText, text: TextSoFar) -> Iterable[StreamMessage]:
+    """The messages for what is new in the text: another call replaces it, and begins at 0."""
+    if text.call < sent.call or (text.call > sent.call and text.offset):
+        return
+    start = sent.offset - text.offset if text.call == sent.call else 0
+    piece = text.text[start:] if start >= 0 else ""
+    if not piece:
+        return
+    offset = text.offset + start
+    sent.call, sent.offset = text.call, offset + len(piece)
+    yield from text_messages(sent.request_id, text.call, offset, piece)

@@ -13,10 +13,11 @@ from .claude import (
     UploadCache,
 )
 from .http import Fetcher, Sender
-from .notifier import Listener, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
+from .notifier import Listener, NoNotifier, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 from .tracing import NoTracer, Span, Tracer
+from .write_options import WriteOptions
 
 __all__ = [
     "Ahead",
@@ -35,6 +36,7 @@ __all__ = [
     "Listener",
     "LostStore",
     "ModelLister",
+    "NoNotifier",
     "NoTracer",
     "Notifier",
     "ReadTransaction",
@@ -52,4 +54,5 @@ __all__ = [
     "Transaction",
     "UploadCache",
     "WorkerHeartbeat",
+    "WriteOptions",
 ]

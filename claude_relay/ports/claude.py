@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.files.uploaded import UploadedFile
-from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
-from ..core.jobs.job import Job
-from ..core.jobs.submission import Exchange
+from ..core.lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ..core.files.uploaded import UploadedFile
+    from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
+    from ..core.jobs.job import Job
+    from ..core.jobs.submission import Exchange
 
 
 class Stop(Protocol):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection as Values
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.collections.collection import Collection, Phase
-from ..core.jobs.change import Outcome
-from ..core.jobs.job import Job, State
-from ..core.jobs.submission import StoredRequest
-from ..core.templates import Template
+if TYPE_CHECKING:
+    from ..core.collections.collection import Collection, Phase
+    from ..core.jobs.change import Outcome
+    from ..core.jobs.job import Job, State
+    from ..core.jobs.submission import StoredRequest
+    from ..core.templates import Template
 
 
 class TemplateReads(Protocol):
@@ -55,8 +56,10 @@ class CollectionReads(Protocol):
     def row_results(
         self, identity: str, *, after_row: int, total: int, limit: int
     ) -> Sequence[tuple[Job, Any, dict[str, Any] | None]]: ...
-    def row_outcomes(self, identity: str, *, after_row: int, limit: int) -> Sequence[tuple[int, dict[str, Any]]]: ...
-    def row_usage(self, identity: str) -> Sequence[dict[str, Any] | None]: ...
+    def row_outcomes(self, identity: str, *, numbers: Values[int]) -> Sequence[tuple[int, dict[str, Any]]]: ...
+    def row_sums(
+        self, identity: str, *, after_row: int, limit: int, numbers: Values[int] = ()
+    ) -> Sequence[tuple[int, dict[str, Any] | None, Sequence[dict[str, Any]] | None]]: ...
     def results_size(self, identity: str) -> int: ...
     def taken_ids(self, owner: str, request_ids: Sequence[str]) -> Sequence[str]: ...
     def collection_request(self, identity: str, key: str) -> str | None: ...

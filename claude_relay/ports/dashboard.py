@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.deliveries.delivery import Delivery
-from .records import FinishedJob, RunningCall
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from .records import FinishedJob, RunningCall
 
 
 class DashboardReads(Protocol):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.deliveries.delivery import Reply
-from ..core.files.fetched import FetchResult
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Reply
+    from ..core.files.fetched import FetchResult
 
 
 class Sender(Protocol):

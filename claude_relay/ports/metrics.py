@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.metrics import Series
+if TYPE_CHECKING:
+    from ..core.metrics import Series
 
 
 class MetricReads(Protocol):

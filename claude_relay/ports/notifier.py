@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
+
+from ..core.lazy_dataclass import dataclass
 
 
 class ReadyQueue(Protocol):
@@ -21,6 +23,16 @@ class Notifier(Protocol):
 
     def notify(self, job_ids: Sequence[str] = ()) -> None: ...
     def close(self) -> None: ...
+
+
+class NoNotifier:
+    """Implements `Notifier` for a store that is only read."""
+
+    def notify(self, job_ids: Sequence[str] = ()) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class Listener(Protocol):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..core.jobs.job import State
+from ..core.lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,7 @@ class RunningCall:
     first_byte_at: float | None
     text_length: int
     cancel_requested: bool
+    job_id: str  # the internal id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ..core.batches import Batch
-from ..core.deliveries.delivery import Delivery, DeliveryAttempt
-from ..core.deliveries.destination import Destination, DueDestination
-from ..core.deliveries.transitions import DeliveryChange
-from ..core.files.fetched import FetchedFile
-from ..core.files.uploaded import UploadedFile
-from ..core.jobs.change import Call, Change, Outcome, SentMark
-from ..core.jobs.events import Event
-from ..core.jobs.failure import PartialResponse, Repair
-from ..core.jobs.fairness import Flow, WaitingFlow
-from ..core.jobs.feed import FeedEntry
-from ..core.jobs.holds import HoldScope, QueueHold
-from ..core.jobs.job import Job, State
-from ..core.jobs.job_filter import JobFilter
-from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
-from ..core.keys import ApiKey
-from ..core.money.spend import Span, SpendSummary
-from ..errors import Damaged
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
-from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+from .money import MoneyReads, MoneyWrites
 from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ..core.batches import Batch
+    from ..core.deliveries.delivery import Delivery, DeliveryAttempt
+    from ..core.deliveries.destination import Destination, DueDestination
+    from ..core.deliveries.transitions import DeliveryChange
+    from ..core.files.fetched import FetchedFile
+    from ..core.files.uploaded import UploadedFile
+    from ..core.jobs.change import Change, Outcome, SentMark
+    from ..core.jobs.events import Event
+    from ..core.jobs.failure import PartialResponse, Repair
+    from ..core.jobs.fairness import Flow, WaitingFlow
+    from ..core.jobs.feed import FeedEntry
+    from ..core.jobs.holds import HoldScope, QueueHold
+    from ..core.jobs.job import Job, State
+    from ..core.jobs.job_filter import JobFilter
+    from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
+    from ..core.keys import ApiKey
+    from ..core.retention import PurgeCutoffs
+    from ..errors import Damaged
+    from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+    from .write_options import WriteOptions
 
 T = TypeVar("T")
 Names = Collection[str]
@@ -99,7 +105,10 @@ class RequestReads(Protocol):
     def contents(self, job_ids: Names) -> Sequence[tuple[str, str, str | None, bytes | None]]: ...
     def nth_newest(self, number: int) -> str | None: ...
     def partial(self, job_id: str) -> PartialResponse | None: ...
-    def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None: ...
+    def partials_after(
+        self, positions: Mapping[str, tuple[int, int]], *, limit: int
+    ) -> Sequence[tuple[str, int, str]]: ...
+    def final_outcomes(self, job_ids: Names, *, max_bytes: int) -> Sequence[tuple[int, Outcome]]: ...
 
 
 class RequestWrites(Protocol):
@@ -207,23 +216,6 @@ class BatchWrites(Protocol):
     def purge_batches(self) -> None: ...
 
 
-class MoneyReads(Protocol):
-    """The ledger of calls, and the sums of what they cost."""
-
-    def call(self, job_id: str, number: int) -> Call | None: ...
-    def calls(self, job_id: str) -> Sequence[Call]: ...
-    def spent(self, day: str) -> dict[str, float]: ...
-    def reserved(self) -> dict[str, float]: ...
-    def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]: ...
-    def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]: ...
-
-
-class MoneyWrites(Protocol):
-    """Additions to the sums."""
-
-    def add_spend(self, day: str, job: Job, call: Call) -> None: ...
-
-
 class ConversationReads(Protocol):
     """Links between jobs, answers in content blocks, and answers under repair."""
 
@@ -308,8 +300,8 @@ class PurgeWrites(Protocol):
     """Erasure of content and of jobs past their retention."""
 
     def erase_content(self, job_id: str) -> None: ...
-    def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]: ...
-    def purge_job(self, job_id: str, *, tombstone: bool = True, ended: State | None = None) -> None: ...
+    def purge(self, jobs: Sequence[str], cutoffs: PurgeCutoffs, *, size: int) -> tuple[int, Sequence[str]]: ...
+    def purge_jobs(self, jobs: Sequence[str], *, tombstones: bool = True, ended: State | None = None) -> None: ...
     def purge_tombstones(self, before: float) -> None: ...
 
 
@@ -375,23 +367,16 @@ class Transaction(
 
 
 class Store(Protocol):
-    """
-    Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects.
+    """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
 
-    `ahead` names look-ups of `work` before it runs, as `Transaction.prefetch` does.
-    """
-
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T: ...
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T: ...
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
     def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...
     def scrub(self) -> None: ...
+    def give_back(self, limit: int) -> bool: ...
     def backup(self, target: Path) -> None: ...
     def close(self) -> None: ...

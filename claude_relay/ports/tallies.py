@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.jobs.job import State
+if TYPE_CHECKING:
+    from ..core.jobs.job import State
 
 
 class TallyReads(Protocol):

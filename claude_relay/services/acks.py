@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..core.collections.collection import MARK
 from ..core.deliveries import ack_token, transitions
-from ..core.deliveries.delivery import Delivery
 from ..core.jobs.events import Event, EventName
-from ..core.jobs.job import Job
+from ..core.lazy_dataclass import dataclass
 from ..errors import NotFound
-from ..ports import ReadTransaction, Transaction
 from .clock_step import cutoff
-from .context import Context
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..core.jobs.job import Job
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 _SECRET = "secret:ack"
 _STEP = 100

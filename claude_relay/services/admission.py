@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..core.jobs.fairness import queue_share
-from ..core.policy import Policy
 from ..errors import Draining, QueueFull, RelayError, StoreUnavailable
-from ..ports import ReadTransaction, Store
 from .holds import load_holds
 from .transactions import query
+
+if TYPE_CHECKING:
+    from ..core.policy import Policy
+    from ..ports import ReadTransaction, Store
 
 #: The queue is counted at most this often, in seconds.
 _COUNT_EVERY = 1.0

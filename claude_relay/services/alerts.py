@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
 
 from ..core import alerts as rules
 from ..core import damage, wire
 from ..core.alerts import Alert, AlertFacts, DeadDeliveries, ModelUsage
 from ..core.jobs.holds import PARK, Holds
-from ..core.models.catalog import ModelCatalog
-from ..ports import LostStore, ReadTransaction, Transaction
-from .context import Context
+from ..core.lazy_dataclass import dataclass
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.models.catalog import ModelCatalog
+    from ..ports import LostStore, ReadTransaction, Transaction
+    from .context import Context
 
 #: Models change by the month: their usage is read once in this many seconds.
 _MODELS_EVERY = 60.0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.checks import review
 from ..core.jobs.attempts import add_costs
 from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, answer_fields
-from ..core.jobs.job import Job
-from ..core.jobs.submission import StoredRequest
 from ..core.money.estimate import estimate
-from ..ports import Transaction
-from .context import Context
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..core.jobs.submission import StoredRequest
+    from ..ports import Transaction
+    from .context import Context
 
 
 def with_results(done: Completion, request: StoredRequest | None) -> Completion:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.jobs import batch_transitions, fallback, transitions
-from ..core.jobs.change import Call, Change
+from ..core.jobs.change import RELEASED
 from ..core.jobs.failure import ErrorType, Failure, Remedy, Repair
 from ..core.jobs.holds import PARK, HoldScope, QueueHold
-from ..core.jobs.job import Job
 from ..core.jobs.park import park_reason
 from ..core.money.spend import day_of
-from ..ports import Transaction
 from . import model_fallback, outcomes, upstream_circuit
-from .context import Context
 from .holds import MAX_PROBE_DELAY, PROBE_EVERY, load_holds, release
+
+if TYPE_CHECKING:
+    from ..core.jobs.change import Call, Change
+    from ..core.jobs.job import Job
+    from ..ports import Transaction
+    from .context import Context
 
 #: Seconds for which a throttle without Retry-After holds a family at least, so that other workers notice it.
 _MIN_HOLD = 1.0
@@ -67,8 +71,8 @@ def fail_attempt(
 
 
 def record_spend(tx: Transaction, change: Change) -> None:
-    """Add the cost of an attempt to the sums in the transaction that ends it; an unsent call has none."""
-    if change.call is not None and change.call.sent:
+    """Add an attempt and its cost to the sums, in the transaction that ends it; a released one is none."""
+    if change.call is not None and change.call.outcome != RELEASED:
         tx.add_spend(day_of(tx.now), change.job, change.call)
         if change.job.collection is not None and change.call.cost_usd:
             tx.add_collection_spend(change.job.collection, change.call.cost_usd)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.batches import MOST_BYTES, MOST_ROWS, SUBMIT_WINDOW, Batch, BatchState, custom_id, is_ready
 from ..core.collections.collection import Phase
 from ..core.jobs import batch_transitions
 from ..core.jobs.job import Job, State
-from ..core.jobs.submission import StoredRequest
-from ..core.money.prices import PriceList
-from ..core.policy import Policy
 from ..errors import Damaged
 from ..ports import BatchItem, ReadTransaction, Transaction
 from . import model_fallback
 from .budgets import Budgets
-from .context import Context
 from .holds import load_holds, start_probes
 from .types import BatchEntry
+
+if TYPE_CHECKING:
+    from ..core.jobs.submission import StoredRequest
+    from ..core.money.prices import PriceList
+    from ..core.policy import Policy
+    from .context import Context
 
 #: Batches that may wait to be sent. Jobs that are in none yet can still be paused, held to a budget, or called live.
 MAX_UNSENT = 4
@@ -140,10 +143,16 @@ def _fit_together(first: Job, job: Job) -> bool:
 
 
 def _is_complete(tx: ReadTransaction, job: Job) -> bool:
-    """Whether the job is a row of a collection that gets no more rows: its batch waits for nothing."""
-    collection = tx.collection(job.collection) if job.collection is not None else None
+    """
+    Whether the job is a row of a collection that gets no more rows: its batch waits for nothing.
 
-    return collection is not None and collection.phase is Phase.CLOSED
+    A row that comes back, as for a repair, waits for those that may follow out of the same batch.
+    """
+    collection = tx.collection(job.collection) if job.collection is not None else None
+    if collection is None or collection.phase is not Phase.CLOSED:
+        return False
+
+    return job.attempt == 0 or not tx.rows(collection.id, states=(State.BATCHED,), limit=1)
 
 
 def plan_part(tx: Transaction, origin: Batch, items: Sequence[BatchItem], *, context: Context) -> None:

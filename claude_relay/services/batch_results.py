@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..core.jobs import batch_transitions, transitions
-from ..core.jobs.change import Change
 from ..core.jobs.failure import Completion, Failure
 from ..core.jobs.job import State
-from ..ports import Transaction
 from . import answer_checks, outcomes
 from .attempts import fail_attempt, record_spend
-from .context import Context
-from .types import BatchEntry
+
+if TYPE_CHECKING:
+    from ..core.jobs.change import Change
+    from ..ports import Transaction
+    from .context import Context
+    from .types import BatchEntry
 
 
 def apply_result(

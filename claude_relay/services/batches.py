@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .. import failpoints
 from ..core.batches import Batch, BatchState, grace, next_poll_at
@@ -12,16 +13,18 @@ from ..core.jobs.change import Change, with_warning
 from ..core.jobs.failure import Completion, Failure, Remedy, Repair
 from ..core.jobs.holds import BATCHES, QueueHold
 from ..core.jobs.job import Job, State
-from ..core.jobs.submission import Exchange
 from ..errors import Conflict
-from ..ports import BatchItem, BatchStatus, ReadTransaction, Transaction
 from . import answer_checks, batch_results, upstream_circuit
 from .attempts import resume_if_parked
 from .batch_planner import is_awaited, load_entry, next_jobs, plan_batch, plan_part
-from .context import Context
 from .conversation import earlier_turns
 from .transactions import query, transaction
-from .types import BatchEntry
+
+if TYPE_CHECKING:
+    from ..core.jobs.submission import Exchange
+    from ..ports import BatchItem, BatchStatus, ReadTransaction, Transaction
+    from .context import Context
+    from .types import BatchEntry
 
 #: Seconds that a worker has a batch leased: longer than any single step with it may take.
 BATCH_LEASE = 1800.0

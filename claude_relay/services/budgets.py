@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..core.jobs.holds import HoldKind, HoldScope, QueueHold
-from ..core.jobs.job import Job
-from ..core.jobs.submission import StoredRequest
 from ..core.money.estimate import reservation
-from ..core.money.prices import PriceList
 from ..core.money.spend import day_of, next_day
-from ..ports import ReadTransaction, Transaction
 from .holds import load_holds, release_owner
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..core.jobs.submission import StoredRequest
+    from ..core.money.prices import PriceList
+    from ..ports import ReadTransaction, Transaction
 
 #: Remainders of sums of fractions are no money, in dollars.
 _DUST = 1e-9

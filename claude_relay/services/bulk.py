@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.intake import IntakeContext
 from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
 from ..errors import InvalidRequest, RelayError
-from .context import Context
-from .job_actions import JobActions
-from .queries import Queries
-from .submit import Submitter
-from .templates import TemplateLookup, Templates
-from .types import Accepted, JobRef
+from .types import Accepted, JobRef, PreparedSubmit
+
+if TYPE_CHECKING:
+    from ..core.intake import IntakeContext
+    from .context import Context
+    from .job_actions import JobActions
+    from .queries import Queries
+    from .submit import Submitter
+    from .templates import TemplateLookup, Templates
 
 
 class BulkRequests:
@@ -42,14 +44,25 @@ class BulkRequests:
 
         Without `show_state` a duplicate is answered like the first request, for a key that may not read.
         """
+        job = accepted.job
         return wire.accepted(
-            accepted.job,
+            job.request_id,
+            status=wire.STATUS[job.state] if accepted.duplicate and show_state else "pending",
             now=now,
             warnings=(*accepted.warnings, *accepted.state_warnings) if show_state else accepted.warnings,
             base=self._public_url or base,
             duplicate=accepted.duplicate,
-            show_state=show_state,
             webhook_empty=accepted.webhook_empty,
+        )
+
+    def prepared_body(self, prepared: PreparedSubmit, *, now: float, base: str | None = None) -> dict[str, Any]:
+        """The body of the 202 for a job that is about to be stored, as `accepted_body` once it is."""
+        return wire.accepted(
+            prepared.request_id,
+            now=now,
+            warnings=prepared.warnings,
+            base=self._public_url or base,
+            webhook_empty=prepared.webhook_empty,
         )
 
     def submit_bodies(

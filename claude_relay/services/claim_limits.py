@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 from ..core.jobs.fairness import Flow, count_by
-from ..core.jobs.job import Job
-from ..ports import Group, ReadTransaction, Transaction
+from ..core.lazy_dataclass import dataclass
+from .holds import load_holds
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..ports import Group, ReadTransaction, Transaction
 
 #: A start up to this many seconds late does not delay the starts that follow.
 _LATE = 0.25
@@ -77,3 +83,24 @@ class ClaimLimiter:
         waits = group.rate is not None and group.next_at > self._tx.now
 
         return not (full or waits or group.paused_at is not None)
+
+
+def seconds_until_capacity(tx: ReadTransaction, blocked_owners: Collection[str]) -> float | None:
+    """See `Execution.seconds_until_capacity`."""
+    holds = load_holds(tx)
+    if holds.queue_wide or holds.blocks_all:
+        return None
+    groups = tx.groups()
+    paused = {group.name for group in groups if group.paused_at is not None}
+    flows = (item.flow for item in tx.waiting_flows()[0])
+    stopped = tx.unclaimable_collections()
+    if not any(
+        flow.group not in paused
+        and flow.family not in holds.throttled_families
+        and flow.owner not in blocked_owners
+        and flow.collection not in stopped
+        for flow in flows
+    ):
+        return None
+
+    return min((group.next_at - tx.now for group in groups if group.next_at > tx.now), default=math.inf)

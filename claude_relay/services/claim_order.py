@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from ..core.jobs.fairness import FairQueue, Flow, WaitingFlow, count_by
 from ..core.jobs.job import Job, State
-from ..ports import ReadTransaction, Transaction
-from .budgets import Budgets
-from .claim_limits import ClaimLimiter
+
+if TYPE_CHECKING:
+    from ..ports import ReadTransaction, Transaction
+    from .budgets import Budgets
+    from .claim_limits import ClaimLimiter
 
 #: Flows of one share (its groups and families) that are read at once.
 _FLOWS_AT_ONCE = 8

@@ -7,14 +7,20 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..core import clock_step
 from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
-from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction, WriteOptions
 
 T = TypeVar("T")
+#: The result of a write, the reference that it stored, and the seconds by which it moved the rows.
+_Stepped = tuple[T, ClockReference | None, float]
 
 STATE_KEY = "clock"
 #: The reference is stored this often, in seconds: for the next boot of the machine.
@@ -42,17 +48,22 @@ class ClockStepStore:
         self._agreed: ClockReference | None = None
         self._unstepped: Transaction | None = None  # the transaction for whose time no step had to be checked
 
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
+        """As the store's own, after a check for a clock step."""
+        return self._agree(self._store.write(self._checked(work), **options))
+
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
         """As the store's own, after a check for a clock step."""
 
-        def checked(tx: Transaction) -> tuple[T, ClockReference | None, float]:
+        def agreed(stepped: _Stepped[T] | None, fault: BaseException | None) -> None:
+            done(None if stepped is None or fault is not None else self._agree(stepped), fault)
+
+        self._store.write_later(self._checked(work), agreed, ahead=ahead)
+
+    def _checked(self, work: Callable[[Transaction], T]) -> Callable[[Transaction], _Stepped[T]]:
+        def checked(tx: Transaction) -> _Stepped[T]:
             if tx is self._unstepped:
                 return work(tx), None, 0.0  # writes that share a transaction share its time
             now = self._clocks()
@@ -64,7 +75,10 @@ class ClockStepStore:
             moved, agreed = apply_step(tx, now)
             return work(tx), agreed, moved
 
-        result, agreed, moved = self._store.write(checked, paid=paid, patient=patient, ahead=ahead)
+        return checked
+
+    def _agree(self, stepped: _Stepped[T]) -> T:
+        result, agreed, moved = stepped
         if agreed is not None:
             self._agreed = agreed  # only after the commit: a rollback agrees to nothing
         if moved:
@@ -91,6 +105,10 @@ class ClockStepStore:
     def scrub(self) -> None:
         """As the store's own."""
         self._store.scrub()
+
+    def give_back(self, limit: int) -> bool:
+        """As the store's own."""
+        return self._store.give_back(limit)
 
     def backup(self, target: Path) -> None:
         """As the store's own."""

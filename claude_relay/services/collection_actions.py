@@ -5,28 +5,31 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..core import alerts
 from ..core.collections import collection as rules
 from ..core.collections.collection import OPEN_FOR, STORING_TIMEOUT, Collection, Phase
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions as delivery_transitions
-from ..core.deliveries.delivery import Delivery
 from ..core.jobs import endings
 from ..core.jobs.change import transition
 from ..core.jobs.events import EventName
 from ..core.jobs.job import UNFINISHED, Job, Retain, State
 from ..core.wire import encode
 from ..errors import Conflict, InvalidRequest, Problem
-from ..ports import ReadTransaction, Transaction
 from . import outcomes
 from .clock_step import cutoff
 from .collection_end import new_delivery, settle
 from .collection_rows import discard_step
 from .collections import CollectionRef, get_collection
-from .context import Context
 from .job_actions import cancel_job, poll_if_unawaited, retry_job
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 #: Rows of one transaction: another writer waits for that many at most.
 _STEP = 50

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.collections import bodies
-from ..core.collections.collection import Collection
 from ..core.collections.csv_output import Columns, CsvForm, csv_line
 from ..core.jobs.job import Job
-from ..ports import ReadTransaction
 from .collections import CollectionRef, get_collection
-from .context import Context
 from .transactions import query
+
+if TYPE_CHECKING:
+    from ..core.collections.collection import Collection
+    from ..ports import ReadTransaction
+    from .context import Context
 
 #: Rows that are read at once: an answer may have 100 KiB and more.
 _PIECE = 16

@@ -5,29 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import wire
 from ..core.collections import collection as rules
 from ..core.collections.collection import Collection, Kind, Phase
-from ..core.collections.intake import CollectionRequest
 from ..core.collections.rows import PIECE_BYTES, PIECE_ROWS, RowReader, row_problems, weight
-from ..core.intake import IntakeContext
 from ..core.intake.templated import check_template
 from ..core.jobs.change import Outcome
 from ..core.jobs.failure import ErrorType
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Continuation, StoredRequest, Submission
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
-from ..ports import Store, Transaction
 from .acks import ack_url
 from .collection_end import settle
-from .context import Context
 from .conversation import join
 from .outcomes import create_delivery
 from .submit import new_job
-from .templates import Templates
 from .transactions import transaction
+
+if TYPE_CHECKING:
+    from ..core.collections.intake import CollectionRequest
+    from ..core.intake import IntakeContext
+    from ..ports import Store, Transaction
+    from .context import Context
+    from .templates import Templates
 
 _MOST_PROBLEMS = 100
 _DISCARD, _ANNOUNCE = 100, 50
@@ -211,8 +213,15 @@ class RowStore:
                 **webhook,
             )
         assert isinstance(submission, Submission)
-        job = new_job(submission, self._context, owner=collection.job.owner, request_id=name, now=now)
-        job = replace(job, collection=collection.id, row=number)
+        job = new_job(
+            submission,
+            self._context,
+            owner=collection.job.owner,
+            request_id=name,
+            now=now,
+            collection=collection.id,
+            row=number,
+        )
         if not isinstance(parsed, InvalidRequest):
             return job, StoredRequest.of(job.id, submission), None
         job = replace(
@@ -244,7 +253,7 @@ def discard_step(tx: Transaction, identity: str, context: Context) -> bool:
         return True
     if collection.phase is Phase.STAGING:
         tx.delete_collection(identity)
-        tx.purge_job(identity, tombstone=False)
+        tx.purge_jobs([identity], tombstones=False)
     elif collection.phase is Phase.OPEN and not collection.claimable:
         tx.save_collection(rules.abandon_rows(collection))
     else:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ..core.collections import bodies
 from ..core.collections import collection as rules
 from ..core.collections.collection import MARK, Collection, Kind, Phase, Tally
-from ..core.collections.intake import CollectionRequest
 from ..core.collections.rows import check_row_template
-from ..core.intake import IntakeContext
 from ..core.intake.templated import check_template
 from ..core.jobs import transitions
 from ..core.jobs.job import Retain, State
 from ..core.jobs.submission import StoredRequest, Submission
 from ..core.keys import ADMIN
+from ..core.lazy_dataclass import dataclass
 from ..core.text.ids import uuid7
 from ..errors import Ambiguous, Busy, Conflict, InvalidRequest, NotFound, Problem
-from ..ports import ReadTransaction, Transaction
-from .admission import Admission
 from .collection_end import settle, tally
 from .collection_rows import RowStore
-from .context import Context
-from .gone_endpoints import GoneEndpoints
 from .submit import new_job, purged_job
-from .templates import Templates
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.collections.intake import CollectionRequest
+    from ..core.intake import IntakeContext
+    from ..ports import ReadTransaction, Transaction
+    from .admission import Admission
+    from .context import Context
+    from .gone_endpoints import GoneEndpoints
+    from .templates import Templates
 
 _PURGED = (
     "this collection ran before and was purged after its retention: nothing runs again; use a new collectionId for that"

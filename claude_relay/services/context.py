@@ -5,18 +5,23 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
 
 from ..core.jobs.job import Job, Lease
-from ..core.models.catalog import ModelCatalog
-from ..core.money.prices import PriceList
-from ..core.policy import Policy
+from ..core.lazy_dataclass import dataclass
 from ..core.text.ids import format_ulid, ulid_number
 from ..core.wire import timestamp
 from ..errors import Ambiguous, Damaged, NotFound
-from ..ports import Notifier, ReadTransaction, Store
 from .search import Search
-from .types import JobRef
+
+if TYPE_CHECKING:
+    from ..core.models.catalog import ModelCatalog
+    from ..core.money.prices import PriceList
+    from ..core.policy import Policy
+    from ..ports import Notifier, ReadTransaction, Store
+    from .collection_callback import EndedRows
+    from .types import JobRef
 
 _SECOND = 1000 << 80  # in a ULID as a number
 
@@ -53,6 +58,8 @@ class Context:
     prices: PriceList
     model_catalog: Callable[[], ModelCatalog]
     search: Search = field(default_factory=Search)
+    #: Of collections that are about to end.
+    ended_rows: dict[str, EndedRows] = field(default_factory=dict, repr=False)
 
     def new_id(self, now: float) -> str:
         """Create an id that sorts by time."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ..core.jobs.job import Job, Retain, State
 from ..core.jobs.submission import Continuation, Exchange, Submission
+from ..core.lazy_dataclass import dataclass
 from ..core.wire import timestamp
 from ..errors import Conflict, InvalidRequest, NotFound, Problem
-from ..ports import ReadTransaction
 from . import model_fallback
-from .context import Context
+
+if TYPE_CHECKING:
+    from ..ports import ReadTransaction
+    from .context import Context
 
 _FIELD = "continueFrom"
 

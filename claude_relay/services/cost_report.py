@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core.jobs.job_filter import JobFilter
 from ..core.money.spend import GROUPINGS, Span, SpendSummary, day_of, spend_days, summarize
 from ..errors import InvalidRequest, Problem
-from ..ports import ReadTransaction
+
+if TYPE_CHECKING:
+    from ..core.jobs.job_filter import JobFilter
+    from ..ports import ReadTransaction
 
 #: Jobs whose ledgers are read at once.
 _PAGE = 500

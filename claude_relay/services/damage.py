@@ -6,29 +6,33 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ..core import damage
+from ..core import damage as rules
 from ..core.jobs.attempts import add_costs
+from ..core.jobs.change import RELEASED
 from ..core.jobs.endings import reject
 from ..core.jobs.failure import ErrorType, Failure, Remedy
-from ..core.jobs.job import Job
 from ..errors import Damaged, LeaseLost
-from ..ports import Transaction
 from . import outcomes
-from .context import Context
-from .types import ClaimedJob
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..ports import Transaction
+    from .context import Context
+    from .types import ClaimedJob
 
 log = logging.getLogger(__name__)
 
 #: Outcomes of calls whose jobs were taken from their worker.
-_GIVEN_UP = ("interrupted", "released")
+_GIVEN_UP = ("interrupted", RELEASED)
 
 
 def note(tx: Transaction, exc: Damaged) -> None:
     """Note a case, for the alert."""
     log.error("%s", exc)
     what = str(exc).partition(":")[0]
-    tx.set_shared_value(damage.KEY, damage.add(tx.shared_value(damage.KEY), what, now=tx.now))
+    tx.set_shared_value(rules.KEY, rules.add(tx.shared_value(rules.KEY), what, now=tx.now))
 
 
 def failure_of(exc: Damaged) -> Failure:
@@ -44,6 +48,17 @@ def damaged_jobs_fail(tx: Transaction, job: Job, context: Context) -> Iterator[N
     except Damaged as exc:
         note(tx, exc)
         outcomes.save_transition(tx, reject(job, failure_of(exc), now=tx.now), context)
+
+
+def rebuild_running(tx: Transaction, job_id: str) -> Job | None:
+    """Replace the damaged row of a running job whose worker is dead; None if there is nothing to replace."""
+    damaged = next((job for job in tx.damaged_running() if job.id == job_id), None)
+    job = damaged and rules.rebuilt(damaged, tx.calls(job_id), tx.events(job_id))
+    if job:
+        note(tx, Damaged(f"the row of job {job.request_id}"))
+        tx.rewrite(job)
+
+    return job
 
 
 def restore_running(tx: Transaction, claimed: ClaimedJob, exc: Damaged) -> Job:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
 
-from ..core import wire
-from ..core.deliveries.delivery import Delivery
-from ..core.deliveries.destination import Destination
+from ..core import group_limits, wire
 from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
-from ..core.jobs.submission import StoredRequest
+from ..core.lazy_dataclass import dataclass
 from ..core.money.runaway import DAYS, Runaway, runaways, suspects
 from ..core.money.spend import Span, day_of
 from ..errors import NotFound
@@ -23,14 +22,17 @@ from .transactions import query
 from .types import JobRef, Page
 from .wait_reasons import WaitReasons
 
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..core.deliveries.destination import Destination
+    from ..core.jobs.submission import StoredRequest
+
 #: The latest jobs that figures over time are made of.
 HISTORY = 2_000
 #: Calls in flight on one page.
 _CALLS = 100
 #: Names that complete what is typed.
 _NAMES = 100
-#: Seconds that jobs may wait for their group's own limit, and rounds of it (minutes, for a rate), without a notice.
-_LONG_WAIT, _ROUNDS = 60.0, 10
 #: Destinations of one page.
 _DESTINATIONS = 60
 
@@ -66,18 +68,19 @@ class GroupLoad:
     @property
     def full(self) -> bool:
         """Whether jobs wait for its own limit of calls at once."""
-        limit = self.group.concurrency
-
-        return limit is not None and self.running >= limit and self.waiting > 0 and self.group.paused_at is None
+        return self.group.paused_at is None and group_limits.is_full(
+            self.group.concurrency, running=self.running, waiting=self.waiting
+        )
 
     def backs_up(self, now: float) -> bool:
         """Whether its own limits let jobs wait for longer than a person expects."""
-        if self.full and self.group.concurrency is not None:
-            waited = 0.0 if self.oldest_at is None else now - self.oldest_at
-            return waited > _LONG_WAIT or self.waiting >= _ROUNDS * self.group.concurrency
-        rate = self.group.rate  # starts a minute
-
-        return rate is not None and self.group.paused_at is None and self.waiting > rate * _ROUNDS
+        return self.group.paused_at is None and group_limits.backs_up(
+            self.group.concurrency,
+            self.group.rate,
+            running=self.running,
+            waiting=self.waiting,
+            waited=0.0 if self.oldest_at is None else now - self.oldest_at,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

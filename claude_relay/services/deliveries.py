@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.collections import collection as rules
 from ..core.collections.collection import MARK
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions
 from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destination_of
-from ..core.deliveries.destination import Destination, DueDestination
+from ..core.deliveries.destination import HealthSignal
 from ..core.jobs.job import Retain
 from ..core.jobs.submission import WebhookTarget
 from ..core.wire import timestamp
 from ..errors import Damaged, LeaseLost
-from ..ports import ReadTransaction, Transaction
 from . import damage
-from .context import Context
-from .gone_endpoints import GoneEndpoints
 from .holds import paused_destinations
 from .transactions import query, transaction
 from .types import ClaimedDelivery
+
+if TYPE_CHECKING:
+    from ..core.deliveries.destination import Destination, DueDestination
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
+    from .gone_endpoints import GoneEndpoints
+
+#: A delivery that was sent, and the reply to it.
+SentReply = tuple[ClaimedDelivery, Reply]
 
 _STEP = 100
 #: Deliveries at both ends of the due ones that are read to choose the probe of a destination.
@@ -47,7 +55,23 @@ class Deliveries:
 
         `limit` is the number of the worker's `senders` that are free.
         """
-        return self._claim(worker, limit, senders or limit, at_once)
+        return self.exchange(worker, (), limit=limit, senders=senders, at_once=at_once)[1]
+
+    def exchange(
+        self,
+        worker: str,
+        replies: Sequence[SentReply],
+        *,
+        limit: int,
+        senders: int | None = None,
+        at_once: int = destinations.MAX_CONCURRENT,
+    ) -> tuple[Sequence[Delivery | LeaseLost], Sequence[ClaimedDelivery]]:
+        """
+        Record those POSTs and claim further deliveries, in one commit.
+
+        Returns the recorded deliveries in the order of `replies`, a lost lease in its place, and the claimed ones.
+        """
+        return self._exchange(worker, replies, limit, senders or limit, at_once)
 
     @query
     def next_due(self, tx: ReadTransaction) -> float | None:
@@ -65,6 +89,9 @@ class Deliveries:
     @transaction(patient=True, ahead=_look_up_attempt)
     def record_attempt(self, tx: Transaction, sent: ClaimedDelivery, reply: Reply) -> Delivery:
         """Save one POST and its consequence: delivered, retried later, or dead. Raises `LeaseLost`."""
+        return self._record_attempt(tx, sent, reply)
+
+    def _record_attempt(self, tx: Transaction, sent: ClaimedDelivery, reply: Reply) -> Delivery:
         delivery = tx.delivery_by_id(sent.delivery.id)
         if delivery is None:
             raise LeaseLost(f"delivery {sent.delivery.id} was purged")
@@ -121,19 +148,42 @@ class Deliveries:
 
         return expired
 
-    def _look_up_claim(self, reads: ReadTransaction, worker: str, limit: int, senders: int, at_once: int) -> None:
-        """Guesses that every destination is healthy and that nothing changed since the last `next_due`."""
+    def _look_up_exchange(
+        self, reads: ReadTransaction, worker: str, replies: Sequence[SentReply], limit: int, senders: int, at_once: int
+    ) -> None:
+        """Guesses that every destination is healthy and that nothing changed since the last look."""
+        for sent, reply in replies:
+            self._look_up_attempt(reads, sent, reply)
         _failing_destinations(reads)
         _due_destinations(reads)
         for due in sorted(self._seen_due, key=lambda due: due.due_at)[:limit]:
             reads.due_deliveries(due.destination, limit=min(limit, at_once))
 
-    @transaction(ahead=_look_up_claim)
-    def _claim(self, tx: Transaction, worker: str, limit: int, senders: int, at_once: int) -> Sequence[ClaimedDelivery]:
+    @transaction(ahead=_look_up_exchange)
+    def _exchange(
+        self, tx: Transaction, worker: str, replies: Sequence[SentReply], limit: int, senders: int, at_once: int
+    ) -> tuple[Sequence[Delivery | LeaseLost], Sequence[ClaimedDelivery]]:
+        # The claim first: it looks at whole tables, which the writes of an attempt would make it do again.
+        claimed = self._claim(tx, worker, limit, senders, at_once, _freed(tx, replies)) if limit else ()
+
+        return [self._record_or_lost(tx, sent, reply) for sent, reply in replies], claimed
+
+    def _record_or_lost(self, tx: Transaction, sent: ClaimedDelivery, reply: Reply) -> Delivery | LeaseLost:
+        try:
+            return self._record_attempt(tx, sent, reply)
+        except LeaseLost as exc:  # raised before anything is written
+            return exc
+
+    def _claim(
+        self, tx: Transaction, worker: str, limit: int, senders: int, at_once: int, freed: Counter[str]
+    ) -> Sequence[ClaimedDelivery]:
         failing = _failing_destinations(tx)
-        shares = destinations.allocate(
-            _due_destinations(tx), failing, free=limit, senders=senders, at_once=at_once, now=tx.now
-        )
+        dues = self._seen_due = _due_destinations(tx)
+        dues = [
+            due if due.destination in failing else replace(due, busy=max(0, due.busy - freed[due.destination]))
+            for due in dues
+        ]
+        shares = destinations.allocate(dues, failing, free=limit, senders=senders, at_once=at_once, now=tx.now)
         claimed: list[ClaimedDelivery] = []
         for name, share in shares.items():
             destination = failing.get(name)
@@ -201,6 +251,22 @@ class Deliveries:
             _erase_if_delivered(tx, delivery.job_id)
 
         return len(expired)
+
+
+def _freed(tx: ReadTransaction, replies: Sequence[SentReply]) -> Counter[str]:
+    """
+    The number of those POSTs by destination that take no capacity any more, though their rows say so.
+
+    After a failure the claim waits until its meaning for the destination is recorded.
+    """
+    freed: Counter[str] = Counter()
+    for sent, reply in replies:
+        row = tx.delivery_by_id(sent.delivery.id)
+        leased = row is not None and row.lease is not None and row.lease.token == _token(sent)
+        if leased and destinations.health_signal(reply) is HealthSignal.ALIVE:
+            freed[sent.delivery.destination] += 1
+
+    return freed
 
 
 def _look_up_deliveries(reads: ReadTransaction, due: Sequence[Delivery]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions as delivery_transitions
 from ..core.deliveries.delivery import destination_of
@@ -12,10 +14,12 @@ from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
 from ..core.text.ids import uuid7
 from ..errors import Conflict, InvalidRequest, Problem
-from ..ports import Transaction
 from . import outcomes
-from .context import Context
 from .transactions import transaction
+
+if TYPE_CHECKING:
+    from ..ports import Transaction
+    from .context import Context
 
 #: The answer of a sample, and the prompt that stands in its record.
 SAMPLE = "This is a sample callback of claude-relay. No call was made, and nothing was paid."

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import wire
 from ..core.jobs.holds import DRAIN, PAUSE, QueueHold
 from ..core.jobs.job import State
-from ..ports import ReadTransaction, Transaction
 from .holds import load_holds, paused_destinations, release
+
+if TYPE_CHECKING:
+    from ..ports import ReadTransaction, Transaction
 
 #: Seconds until every API process has noticed the drain: each looks once a second.
 _NOTICED = 2.0

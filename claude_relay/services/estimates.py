@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core.intake import IntakeContext
 from ..core.keys import ADMIN
 from ..core.money.estimate import estimate
 from ..core.money.prices import Price, PriceList
-from .queries import Queries
-from .templates import Templates
+
+if TYPE_CHECKING:
+    from ..core.intake import IntakeContext
+    from .queries import Queries
+    from .templates import Templates
 
 
 class Estimates:

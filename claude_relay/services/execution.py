@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .. import failpoints
 from ..core.jobs import transitions
 from ..core.jobs.change import Call, Change
 from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
-from ..core.jobs.fairness import Flow
-from ..core.jobs.fencing import fence
-from ..core.jobs.job import Job
-from ..core.jobs.submission import Exchange
-from ..errors import Damaged, LeaseLost, NotFound
-from ..ports import ReadTransaction, Transaction
+from ..errors import LeaseLost, NotFound
 from . import answer_checks, claim_order, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
-from .claim_limits import ClaimLimiter, FamilyCapacity
+from .claim_limits import ClaimLimiter, FamilyCapacity, seconds_until_capacity
 from .claim_order import ClaimOrder
-from .context import Context
 from .conversation import earlier_turns
-from .damage import damaged_jobs_fail, restore_running
+from .damage import damaged_jobs_fail, rebuild_running
+from .fenced_calls import fenced_call, look_up_call, save_checkpoints
 from .holds import load_holds, start_probes
-from .transactions import query, transaction
+from .transactions import query, transaction, write
 from .types import ClaimedJob
+
+if TYPE_CHECKING:
+    from ..core.jobs.fairness import Flow
+    from ..core.jobs.job import Job
+    from ..core.jobs.submission import Exchange
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
+    from .fenced_calls import Checkpoint
 
 
 class Execution:
@@ -62,23 +65,7 @@ class Execution:
         Infinite where only the end of a call frees capacity; None where none will be free (a pause, an outage, a spent
         budget), or no job waits for it.
         """
-        holds = load_holds(tx)
-        if holds.queue_wide or holds.blocks_all:
-            return None
-        groups = tx.groups()
-        paused = {group.name for group in groups if group.paused_at is not None}
-        blocked = Budgets(tx, self._context.prices).blocked_owners
-        flows = (item.flow for item in tx.waiting_flows()[0])
-        stopped = tx.unclaimable_collections()
-        if not any(
-            flow.group not in paused
-            and flow.family not in holds.throttled_families
-            and flow.owner not in blocked
-            and flow.collection not in stopped
-            for flow in flows
-        ):
-            return None
-        return min((group.next_at - tx.now for group in groups if group.next_at > tx.now), default=math.inf)
+        return seconds_until_capacity(tx, Budgets(tx, self._context.prices).blocked_owners)
 
     def history(self, claimed: ClaimedJob) -> Sequence[Exchange]:
         """The earlier exchanges of its conversation, oldest first; empty for a new one."""
@@ -99,10 +86,10 @@ class Execution:
         failpoints.hit("sending.after_commit")
 
     def _look_up_call(self, reads: ReadTransaction, claimed: ClaimedJob, *_: object) -> None:
-        _look_up_call(reads, claimed)
+        look_up_call(reads, claimed)
 
     def _look_up_end(self, reads: ReadTransaction, claimed: ClaimedJob, *_: object) -> None:
-        _look_up_call(reads, claimed)
+        look_up_call(reads, claimed)
         load_holds(reads)
         outcomes.look_ahead(reads, claimed.job, self._context)
 
@@ -113,7 +100,7 @@ class Execution:
 
         Raises `LeaseLost` if another worker has the job by now: nothing more may be sent then.
         """
-        job, call = _fenced(tx, claimed)
+        job, call = fenced_call(tx, claimed)
         change = transitions.continue_call(job, step, token=claimed.token, call=call, now=tx.now)
         record_spend(tx, change)
         tx.save(change)
@@ -126,7 +113,15 @@ class Execution:
 
     def checkpoint(self, claimed: ClaimedJob, partial: PartialResponse) -> None:
         """Store the answer so far. Does nothing once the lease is lost."""
-        self._save_checkpoint(claimed, partial)
+        self.checkpoint_many([(claimed, None, partial)])
+
+    def checkpoint_many(self, items: Sequence[Checkpoint]) -> None:
+        """
+        Store the answers of several calls so far, in one commit; of lost leases nothing.
+
+        Each with the number of its ledger entry (None: the present one); it is left out once that has ended.
+        """
+        self._save_checkpoints(items)
         failpoints.hit("checkpoint.after_commit")
 
     def complete(self, claimed: ClaimedJob, done: Completion) -> Job:
@@ -158,7 +153,8 @@ class Execution:
         `pause`: seconds for which this worker holds back a throttled family; they apply to every worker where upstream
         named no time.
         """
-        change = self._store.write(
+        change = write(
+            self._store,
             lambda tx: self._fail_in(tx, claimed, failure, pause),
             paid=failure.sent,
             ahead=lambda reads: self._look_up_end(reads, claimed),
@@ -175,13 +171,19 @@ class Execution:
         return self._announce(self._interrupt(claimed, partial, why))
 
     @transaction
-    def renew(self, tx: Transaction, worker: str, job_ids: Collection[str]) -> dict[str, str]:
+    def renew(self, tx: Transaction, worker: str, claimed: Sequence[ClaimedJob]) -> dict[str, str]:
         """
         Extend the leases of a worker's running jobs; returns the tokens it still has, by job.
 
         The worker must drop the others: their leases are lost.
         """
-        return dict(tx.renew_leases(worker, job_ids, tx.now + self._context.policy.lease))
+        tokens = dict(tx.renew_leases(worker, [one.job.id for one in claimed], tx.now + self._context.policy.lease))
+        for lost in (one for one in claimed if one.job.id not in tokens):
+            with contextlib.suppress(LeaseLost):  # only its row is damaged, and is replaced
+                fenced_call(tx, lost)
+                tokens[lost.job.id] = lost.token
+
+        return tokens
 
     @query
     def cancel_requests(self, tx: ReadTransaction, worker: str) -> Collection[str]:
@@ -193,8 +195,15 @@ class Execution:
         """All running jobs, to check whether their workers are alive."""
         return tx.running()
 
-    def reap(self, job_id: str, token: str, *, why: str) -> Job | None:
-        """Take a job back from a dead worker. None: the lease had ended by itself."""
+    @query
+    def damaged_running(self, tx: ReadTransaction, intact: int) -> Sequence[Call]:
+        """The latest ledger entry of each running job whose row is damaged, where more run than the intact ones."""
+        if sum(tx.running_by_worker().values()) <= intact:
+            return []
+        return [call for job in tx.damaged_running() for call in tx.calls(job.id)[-1:]]
+
+    def reap(self, job_id: str, token: str | None, *, why: str) -> Job | None:
+        """Take a job from a dead worker; without a token, one whose row is damaged. None: it had ended."""
         change = self._reap(job_id, token, why)
 
         return None if change is None else self._announce(change)
@@ -213,11 +222,13 @@ class Execution:
         # Decided on the claimed job, without reading its row again: the token is compared as the mark is saved.
         return tx.mark_sent(transitions.mark_sent(claimed.job, token=claimed.token, call=claimed.call))
 
-    @transaction(patient=True, ahead=_look_up_call)
-    def _save_checkpoint(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse) -> None:
-        with contextlib.suppress(LeaseLost):
-            job, _ = _fenced(tx, claimed)
-            tx.checkpoint(job, job.calls, partial)
+    def _look_up_calls(self, reads: ReadTransaction, items: Sequence[Checkpoint]) -> None:
+        for claimed, _, _ in items:
+            look_up_call(reads, claimed)
+
+    @transaction(patient=True, ahead=_look_up_calls)
+    def _save_checkpoints(self, tx: Transaction, items: Sequence[Checkpoint]) -> None:
+        save_checkpoints(tx, items)
 
     @transaction(paid=True, ahead=_look_up_end)
     def _complete(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:
@@ -233,7 +244,7 @@ class Execution:
             return exc
 
     def _complete_in(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:
-        job, call = _fenced(tx, claimed)
+        job, call = fenced_call(tx, claimed)
         verdict = answer_checks.judge(tx, job, done, claimed.request, self._context)
         if isinstance(verdict, Failure):
             return fail_attempt(tx, job, verdict, self._context, call=call, token=claimed.token)
@@ -244,29 +255,28 @@ class Execution:
         return outcomes.save_transition(tx, change, self._context, done=done)
 
     def _fail_in(self, tx: Transaction, claimed: ClaimedJob, failure: Failure, pause: float | None) -> Change:
-        job, call = _fenced(tx, claimed)
+        job, call = fenced_call(tx, claimed)
 
         return fail_attempt(tx, job, failure, self._context, call=call, token=claimed.token, pause=pause)
 
     @transaction(ahead=_look_up_call)
     def _release(self, tx: Transaction, claimed: ClaimedJob) -> Change:
-        job, call = _fenced(tx, claimed)
+        job, call = fenced_call(tx, claimed)
         change = transitions.release(job, token=claimed.token, call=call, now=tx.now)
 
         return outcomes.save_transition(tx, change, self._context)
 
     @transaction(paid=True, ahead=_look_up_call)
     def _interrupt(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse, why: str) -> Change:
-        job, call = _fenced(tx, claimed)
+        job, call = fenced_call(tx, claimed)
 
         return self._interrupt_in(tx, job, call, why, claimed.token, partial)
 
     @transaction
-    def _reap(self, tx: Transaction, job_id: str, token: str, why: str) -> Change | None:
-        job = tx.job(job_id)
-        if job is None or job.lease is None or job.lease.token != token:
+    def _reap(self, tx: Transaction, job_id: str, token: str | None, why: str) -> Change | None:
+        job = rebuild_running(tx, job_id) if token is None else tx.job(job_id)
+        if job is None or job.lease is None or token not in (None, job.lease.token):
             return None
-
         call = tx.call(job_id, job.calls) or Call(
             job_id=job_id, number=job.calls, run=job.run, started_at=tx.now, worker=""
         )
@@ -363,25 +373,6 @@ class Execution:
         return change.job
 
 
-def _look_up_call(reads: ReadTransaction, claimed: ClaimedJob) -> None:
-    """The rows of `_fenced`."""
-    reads.job(claimed.job.id)
-    reads.call(claimed.job.id, claimed.call.number)
-
-
 def _look_up_requests(reads: ReadTransaction, jobs: Sequence[Job]) -> None:
     for job in jobs:
         reads.request(job.id)
-
-
-def _fenced(tx: Transaction, claimed: ClaimedJob) -> tuple[Job, Call]:
-    """The present rows of a claimed job and its call; raises `LeaseLost`."""
-    try:
-        job = tx.job(claimed.job.id)
-    except Damaged as exc:
-        job = restore_running(tx, claimed, exc)
-    if job is None:
-        raise LeaseLost()
-    fence(job, claimed.token)
-
-    return job, tx.call(job.id, job.calls) or claimed.call

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event, EventName
 from ..core.jobs.fencing import fence_attempt
 from ..errors import LeaseLost
-from ..ports import ReadTransaction, Transaction
-from .context import Context
 from .transactions import query, transaction
-from .types import ClaimedJob
+
+if TYPE_CHECKING:
+    from ..core.files.fetched import FetchedFile
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
+    from .types import ClaimedJob
 
 
 class FetchedFiles:

@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ..core.jobs.submission import Submission
 from ..core.wire import timestamp
-from ..ports import Store, Transaction
+
+if TYPE_CHECKING:
+    from ..core.jobs.submission import Submission
+    from ..ports import Store, Transaction
 
 #: Seconds after which a submission and a sender read the URLs again, so that bursts do not pay for it.
 _FRESH, _STALE = 0.25, 5.0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.jobs.holds import PARK, QUEUE_WIDE, UNREACHABLE, HoldKind, Holds, HoldScope, QueueHold
-from ..ports import ReadTransaction, Transaction
+
+if TYPE_CHECKING:
+    from ..ports import ReadTransaction, Transaction
 
 #: Seconds between two probes of a parked queue, and the longest pause, though Anthropic may name a date at the end of
 #: the month: a limit can be raised before it ends.

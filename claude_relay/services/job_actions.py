@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.batches import choose_lane
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions as delivery_transitions
-from ..core.deliveries.delivery import Delivery
 from ..core.jobs import batch_transitions, transitions
-from ..core.jobs.change import Change
 from ..core.jobs.job import Job, Retain, State
 from ..core.jobs.submission import StoredRequest
 from ..errors import Conflict
-from ..ports import ReadTransaction, Transaction
 from . import outcomes
 from .context import Context, get_job
 from .transactions import transaction
-from .types import JobRef
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..core.jobs.change import Change
+    from ..ports import ReadTransaction, Transaction
+    from .types import JobRef
 
 
 class JobActions:

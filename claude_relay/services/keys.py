@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.jobs.fairness import DEFAULT_WEIGHT
 from ..core.keys import ApiKey, Scope, check_budget, check_weight, key_id, matches, new_key
-from ..core.text.rates import Rate
 from ..errors import Conflict, InvalidRequest, NotFound
-from ..ports import ReadTransaction, Transaction
 from .budgets import release_reservation
-from .context import Context
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.text.rates import Rate
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 
 class Keys:

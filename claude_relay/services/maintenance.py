@@ -5,24 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.collections import collection as rules
 from ..core.collections.collection import Phase, begin_purge
 from ..core.jobs import batch_transitions, fallback, transitions
 from ..core.jobs.holds import Holds
-from ..core.jobs.job import Job
-from ..ports import ReadTransaction, Transaction, WorkerHeartbeat
+from ..core.retention import PurgeCutoffs
+from ..core.step_size import StepSize
 from . import model_fallback, outcomes
 from .budgets import Budgets, changed, release_reservation
 from .clock_step import cutoff
-from .context import Context
 from .transactions import query, transaction
 
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..ports import ReadTransaction, Transaction, WorkerHeartbeat
+    from .context import Context
+
 _STEP = 100
-#: A step of the purge ends after this many jobs or bytes: it occupies the writer for some hundredths of a second.
-_PURGE_JOBS, _PURGE_BYTES = 25, 2**20
+#: A step of the purge occupies the writer for about so many seconds, and ends after so many bytes: erased content is
+#: overwritten. By its number of jobs, or of pages that are given back to the disk.
+_STEP_SECONDS, _STEP_BYTES = 0.015, 2**20
+_JOBS, _PAGES = (StepSize(size=8 * n, least=8 * n, most=128 * n, seconds=_STEP_SECONDS) for n in (1, 4))
 _MAX_PAUSE = 2.0  # seconds
+#: The purge looks at so many finished jobs at once, oldest first: a read, for which nothing waits.
+_WINDOW = 500
+Place = tuple[float, str] | None
+_OLDEST: Place = (-1.0, "")
 
 
 class Maintenance:
@@ -62,22 +72,45 @@ class Maintenance:
 
     def purge(self, *, step_done: Callable[[], None] = lambda: None) -> int:
         """Erase what is past its retention; returns the number of jobs. `step_done` is called between small steps."""
-        erased, more = 0, True
+        erased, step, place = 0, _JOBS, _OLDEST
+        while place is not None:
+            jobs, place = self._purgeable(place)
+            while jobs:
+                started = self._clock()
+                count, rest = self._purge_step(jobs[: step.size])
+                erased, jobs = erased + count, [*rest, *jobs[step.size :]]
+                if jobs or place:
+                    step = self._pause(step, started)
+                step_done()
+        more = True
         while more:
             started = self._clock()
-            count, more = self._purge_step()
+            count, more = self._purge_collection(step.size)
             erased += count
-            if not more:
-                count, more = self._purge_collection()
-                erased += count
-            step_done()
-            if more:  # other writers get as much time as this step took
-                self._sleep(min(self._clock() - started, _MAX_PAUSE))
+            if more:
+                step = self._pause(step, started)
+                step_done()
         self._purge_rest()
         if erased:
+            self._give_back(step_done)
             self._store.scrub()
 
         return erased
+
+    def _give_back(self, step_done: Callable[[], None]) -> None:
+        """Give free space back to the disk."""
+        step, started = _PAGES, self._clock()
+        while self._store.give_back(step.size):
+            step = self._pause(step, started)
+            started = self._clock()
+            step_done()
+
+    def _pause(self, step: StepSize, started: float) -> StepSize:
+        """Let other writers have as much time as the step took; returns the size of the next one."""
+        took = self._clock() - started
+        self._sleep(min(took, _MAX_PAUSE))
+
+        return step.after(took)
 
     def erase_rows(self) -> int:
         """Erase the content of rows that are to be kept as metadata only, once their collection was delivered."""
@@ -170,36 +203,35 @@ class Maintenance:
 
         return switched
 
+    @query
+    def _purgeable(self, tx: ReadTransaction, after: tuple[float, str]) -> tuple[Sequence[str], Place]:
+        return tx.purgeable(self._cutoffs(tx), after=after, limit=_WINDOW)
+
     @transaction
-    def _purge_step(self, tx: Transaction) -> tuple[int, bool]:
+    def _purge_step(self, tx: Transaction, jobs: Sequence[str]) -> tuple[int, Sequence[str]]:
+        return tx.purge(jobs, self._cutoffs(tx), size=_STEP_BYTES)
+
+    def _cutoffs(self, tx: ReadTransaction) -> PurgeCutoffs:
         policy = self._context.policy
 
-        return tx.purge(
-            done_before=cutoff(tx, policy.retention),
-            failed_before=cutoff(tx, policy.retention_failed),
-            limit=_PURGE_JOBS,
-            size=_PURGE_BYTES,
-        )
+        return PurgeCutoffs(done_before=cutoff(tx, policy.retention), failed_before=cutoff(tx, policy.retention_failed))
 
     @transaction
-    def _purge_collection(self, tx: Transaction) -> tuple[int, bool]:
+    def _purge_collection(self, tx: Transaction, limit: int) -> tuple[int, bool]:
         """Erase some rows of a collection past its retention, and the collection once it has none."""
-        policy = self._context.policy
         collection = next(iter(tx.collections_in(Phase.PURGING)), None)
         if collection is None:
-            collection = tx.purgeable_collection(
-                done_before=cutoff(tx, policy.retention), failed_before=cutoff(tx, policy.retention_failed)
-            )
+            cutoffs = self._cutoffs(tx)
+            collection = tx.purgeable_collection(done_before=cutoffs.done_before, failed_before=cutoffs.failed_before)
             if collection is None:
                 return 0, False
             tx.save_collection(begin_purge(collection))
-        rows = tx.rows(collection.id, limit=_PURGE_JOBS)
-        for row in rows:
-            tx.purge_job(row.id)
+        rows = tx.rows(collection.id, limit=limit)
+        tx.purge_jobs([row.id for row in rows])
         if rows:
             return len(rows), True
         tx.delete_collection(collection.id)
-        tx.purge_job(collection.id, ended=rules.ended_state(collection))
+        tx.purge_jobs([collection.id], ended=rules.ended_state(collection))
 
         return 0, True
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..core.collections.collection import Phase, status_of
-from ..core.deliveries.destination import Destination
 from ..core.jobs.holds import Holds
-from ..core.jobs.job import State
-from ..core.jobs.job_filter import JobFilter
-from ..core.metrics import Series
-from ..core.money.spend import Span, SpendSummary
-from ..ports import ReadTransaction, Store, Transaction, WorkerHeartbeat
+from ..core.lazy_dataclass import dataclass
+from ..core.money.spend import SpendSummary
 from .collection_end import tally
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.deliveries.destination import Destination
+    from ..core.jobs.job import State
+    from ..core.metrics import Series
+    from ..ports import ReadTransaction, Store, Transaction, WorkerHeartbeat
 
 #: Collections whose rows are counted for their status.
 _MAX_TALLIES = 10
@@ -29,7 +31,7 @@ class MetricsSnapshot:
     jobs: Mapping[tuple[State, str], int]
     oldest_waiting: Mapping[str, float]
     series: Sequence[tuple[Series, float]]
-    spend: Sequence[SpendSummary]
+    spend: Sequence[tuple[str, SpendSummary]]  # with the outcome
     deliveries: Mapping[str, int]
     unacked: int
     workers: Sequence[WorkerHeartbeat]
@@ -59,7 +61,7 @@ class Metrics:
             jobs=tx.counts_by_group(),
             oldest_waiting=tx.oldest_waiting_by_group(),
             series=tx.metrics(),
-            spend=tx.costs(by="model", days=Span(), which=JobFilter()),
+            spend=tx.costs_by_outcome(),
             deliveries=tx.delivery_counts(),
             unacked=tx.unacked(),
             workers=tx.workers(),

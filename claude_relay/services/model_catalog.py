@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.models import catalog
-from ..core.models.catalog import ModelCatalog
 from ..errors import RelayError
-from ..ports import ReadTransaction, Store
 from .transactions import query
+
+if TYPE_CHECKING:
+    from ..core.models.catalog import ModelCatalog
+    from ..ports import ReadTransaction, Store
 
 #: The store is read at most this often, in seconds: every submission needs the catalog.
 MAX_AGE = 5.0

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.intake.fields import Diagnostics
 from ..core.jobs import fallback
 from ..core.jobs.events import EventName
 from ..core.jobs.failure import THROTTLES
 from ..core.jobs.holds import HoldKind
-from ..core.jobs.job import Job
-from ..core.jobs.submission import StoredRequest
 from ..core.models.capabilities import fit_request
 from ..core.models.catalog import resolve
-from ..ports import ReadTransaction, Transaction
-from .context import Context
 from .holds import load_holds
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..core.jobs.submission import StoredRequest
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 #: Seconds: a throttle of a family that follows another one so soon is the same one, and keeps its start.
 SAME_THROTTLE = 120.0

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.deliveries.delivery import Delivery
 from ..core.deliveries.transitions import open_delivery
 from ..core.jobs.change import Change, Outcome, with_partial
-from ..core.jobs.failure import Completion
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
 from ..errors import Damaged, NotFound
-from ..ports import ReadTransaction, Transaction
 from . import collection_end, model_fallback
 from .acks import ack_url, look_up_secret
-from .context import Context
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..core.jobs.failure import Completion
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 
 def save_transition(

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core import clock_check, wire
+from ..core import wire
 from ..core.collections.collection import MARK
 from ..core.deliveries.delivery import DeliveryState
-from ..core.files.fetched import FetchedFile
-from ..core.jobs.events import Event
 from ..core.jobs.fairness import count_by
 from ..core.jobs.holds import PAUSE, Holds
 from ..core.jobs.job import JOB_STATES, Job
 from ..core.jobs.job_filter import JobFilter
-from ..core.jobs.submission import Exchange, Submission
 from ..errors import Damaged, NotFound, Problem
-from ..ports import ReadTransaction
-from . import model_fallback
 from .context import Context, get_job
-from .conversation import join, turns_through
 from .cost_report import cost_report
 from .drain import drain_body
 from .holds import paused_destinations
 from .transactions import query
 from .types import JobRef, Page
 from .wait_reasons import WaitReasons, batch_of
+
+if TYPE_CHECKING:
+    from ..core.files.fetched import FetchedFile
+    from ..core.jobs.events import Event
+    from ..core.jobs.submission import Exchange, Submission
+    from ..ports import ReadTransaction
 
 #: Jobs whose rows are checked in one transaction.
 _DAMAGE_STEP = 100
@@ -66,9 +66,7 @@ class Queries:
     def wait(
         self, ref: JobRef, *, timeout: float, until: Callable[[dict[str, Any]], bool] | None = None, every: float = 0.1
     ) -> dict[str, Any]:
-        """
-        Poll the status until `until` is true of it (default: the run has ended), for at most `timeout` seconds.
-        """
+        """Poll the status until `until` is true of it (default: the run has ended), for at most `timeout` seconds."""
         done = until or (lambda status: status["status"] in ("completed", "failed"))
         give_up = self._clock() + timeout
         while not done(status := self.status(ref)) and (left := give_up - self._clock()) > 0:
@@ -109,6 +107,8 @@ class Queries:
         ]
         warnings: list[str] = []
         if request is not None:
+            from . import model_fallback
+
             fallback = model_fallback.warnings(tx, job, request, self._context) if whole else ()
             warnings = [*request.warnings, *fallback]
 
@@ -210,6 +210,8 @@ class Queries:
         self, tx: ReadTransaction, submission: Submission, owner: str
     ) -> tuple[Submission, Sequence[Exchange]]:
         """A submission with the options it would inherit by `continueFrom`, and the turns before it."""
+        from .conversation import join, turns_through
+
         conversation = join(tx, submission, owner, self._context)
         if conversation is None:
             return submission, ()
@@ -266,6 +268,8 @@ class Queries:
     @query
     def clock_problem(self, tx: ReadTransaction) -> str | None:
         """A fault of the wall clock, as far as the store shows it; or None."""
+        from ..core import clock_check
+
         newest = tx.jobs(JobFilter(limit=1))
 
         return clock_check.find_clock_problem(tx.now, newest[0].created_at if newest else None)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.intake.group import check_group_name
 from ..core.jobs.holds import DRAIN, PAUSE, QUEUE_WIDE, QueueHold
 from ..errors import InvalidRequest, Problem
-from ..ports import Group, Transaction
 from . import drain, holds, upstream_circuit
-from .context import Context
 from .transactions import transaction
+
+if TYPE_CHECKING:
+    from ..ports import Group, Transaction
+    from .context import Context
 
 #: The largest number that an INTEGER column of PostgreSQL holds; SQLite's are larger.
 MAX_CONCURRENCY = 2**31 - 1

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from ..core.clock_step import Clocks
-from ..core.deliveries.delivery import Delivery
-from ..core.jobs.job import Job
-from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
-from ..core.models.catalog import ModelCatalog
-from ..core.money.prices import PriceList
-from ..core.policy import Policy
-from ..errors import RelayError
-from ..ports import Group, Notifier, Store
-from .acks import Acks
-from .admission import Admission
-from .alerts import Alerts
-from .batches import Batches
-from .bulk import BulkRequests
-from .clock_step import ClockStepStore
-from .collection_actions import CollectionActions
-from .collection_results import CollectionResults
-from .collections import Collections
 from .context import Context, UuidFactory
-from .dashboard import DashboardQueries
-from .deliveries import Deliveries
-from .destination_control import DestinationControl
-from .estimates import Estimates
-from .event_feed import EventFeed
-from .execution import Execution
-from .fetched_files import FetchedFiles
-from .gone_endpoints import GoneEndpoints
-from .job_actions import JobActions
-from .keys import Keys
-from .maintenance import Maintenance
-from .metrics import Metrics
 from .model_catalog import CachedModelCatalog
-from .queries import Queries
-from .queue_control import QueueControl
 from .random_source import BufferedSystemRandom
-from .search_index import SearchIndex
-from .submit import Submitter
-from .templates import Templates
-from .types import Accepted, JobRef
-from .uploaded_files import UploadedFiles
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+    from ..core.clock_step import Clocks
+    from ..core.deliveries.delivery import Delivery
+    from ..core.jobs.job import Job
+    from ..core.jobs.submission import Submission
+    from ..core.models.catalog import ModelCatalog
+    from ..core.money.prices import PriceList
+    from ..core.policy import Policy
+    from ..errors import RelayError
+    from ..ports import Group, Notifier, Store
+    from .acks import Acks
+    from .admission import Admission
+    from .alerts import Alerts
+    from .batches import Batches
+    from .bulk import BulkRequests
+    from .collection_actions import CollectionActions
+    from .collection_results import CollectionResults
+    from .collections import Collections
+    from .dashboard import DashboardQueries
+    from .deliveries import Deliveries
+    from .destination_control import DestinationControl
+    from .estimates import Estimates
+    from .event_feed import EventFeed
+    from .execution import Execution
+    from .fetched_files import FetchedFiles
+    from .gone_endpoints import GoneEndpoints
+    from .job_actions import JobActions
+    from .keys import Keys
+    from .maintenance import Maintenance
+    from .metrics import Metrics
+    from .queries import Queries
+    from .queue_control import QueueControl
+    from .search_index import SearchIndex
+    from .submit import Submitter
+    from .templates import Templates
+    from .types import Accepted, JobRef, PreparedSubmit
+    from .uploaded_files import UploadedFiles
 
 
 class Relay:
@@ -83,44 +86,31 @@ class Relay:
         # deadlock.
         self.model_catalog = model_catalog or CachedModelCatalog(store)
         if read_clocks is not None:
+            from .clock_step import ClockStepStore
+
             store = ClockStepStore(store, read_clocks, on_step=on_clock_step)
+        if prices is None:
+            from ..core.money.prices import PriceList
+
+            prices = PriceList(dated="")
         self._store = store
-        self._context = context = Context(
+        self._disk_problem = disk_problem
+        self._context = Context(
             store=store,
             notifier=notifier,
             policy=policy,
             rng=rng,
             id_factory=UuidFactory(rng),
-            prices=prices or PriceList(dated=""),
+            prices=prices,
             model_catalog=self.model_catalog,
         )
-        self._gone_endpoints = GoneEndpoints(store)
-        self._admission = Admission(store, policy, disk_problem=disk_problem)
-        self._submitter = Submitter(context, self._admission, self._gone_endpoints)
-        self._job_actions = JobActions(context)
-        self._queue_control = QueueControl(context)
         self.policy = policy
-        self.destinations = DestinationControl(context)
-        self.queries = Queries(context)
-        self.dashboard = DashboardQueries(context)
-        self.templates = Templates(context)
-        self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
-        self.collections = Collections(context, self._admission, self.templates, self._gone_endpoints)
-        self.collection_actions = CollectionActions(context)
-        self.collection_results = CollectionResults(context)
-        self.estimates = Estimates(self.queries, self.templates)
-        self.event_feed = EventFeed(store)
-        self.metrics = Metrics(store)
-        self.execution = Execution(context)
-        self.fetched_files = FetchedFiles(context)
-        self.uploaded_files = UploadedFiles(context)
-        self.deliveries = Deliveries(context, self._gone_endpoints)
-        self.acks = Acks(context)
-        self.maintenance = Maintenance(context)
-        self.search_index = SearchIndex(context)
-        self.alerts = Alerts(context, disk_problem=disk_problem)
-        self.keys = Keys(context)
-        self.batches = Batches(context)
+
+    def load(self) -> None:
+        """Import and make every use case, for a daemon: its first request shall not wait, and its threads share one."""
+        for name, value in vars(type(self)).items():
+            if isinstance(value, cached_property):
+                getattr(self, name)
 
     def submit(self, submission: Submission, *, owner: str = ADMIN) -> Accepted:
         """
@@ -130,6 +120,10 @@ class Relay:
         `QueueFull` or `StoreUnavailable` where the job cannot be stored now.
         """
         return self._submitter.submit(submission, owner=owner)
+
+    def prepare_submit(self, submission: Submission, *, owner: str, now: float) -> PreparedSubmit | None:
+        """Admit a job that is stored without a thread that waits for it; None for one that `submit` must answer."""
+        return self._submitter.prepare(submission, owner=owner, now=now)
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = ADMIN) -> Sequence[Accepted | RelayError]:
         """
@@ -181,3 +175,161 @@ class Relay:
         """Finish pending writes and close the store and the notifier."""
         self._store.close()
         self._context.notifier.close()
+
+    # The use cases, imported and made when they are first used: a command needs one or two of them.
+
+    @cached_property
+    def queries(self) -> Queries:
+        from .queries import Queries
+
+        return Queries(self._context)
+
+    @cached_property
+    def bulk(self) -> BulkRequests:
+        from .bulk import BulkRequests
+
+        return BulkRequests(self._context, self._submitter, self._job_actions, self.queries, self.templates)
+
+    @cached_property
+    def estimates(self) -> Estimates:
+        from .estimates import Estimates
+
+        return Estimates(self.queries, self.templates)
+
+    @cached_property
+    def templates(self) -> Templates:
+        from .templates import Templates
+
+        return Templates(self._context)
+
+    @cached_property
+    def keys(self) -> Keys:
+        from .keys import Keys
+
+        return Keys(self._context)
+
+    @cached_property
+    def event_feed(self) -> EventFeed:
+        from .event_feed import EventFeed
+
+        return EventFeed(self._store)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        from .metrics import Metrics
+
+        return Metrics(self._store)
+
+    @cached_property
+    def dashboard(self) -> DashboardQueries:
+        from .dashboard import DashboardQueries
+
+        return DashboardQueries(self._context)
+
+    @cached_property
+    def destinations(self) -> DestinationControl:
+        from .destination_control import DestinationControl
+
+        return DestinationControl(self._context)
+
+    @cached_property
+    def collections(self) -> Collections:
+        from .collections import Collections
+
+        return Collections(self._context, self._admission, self.templates, self._gone_endpoints)
+
+    @cached_property
+    def collection_actions(self) -> CollectionActions:
+        from .collection_actions import CollectionActions
+
+        return CollectionActions(self._context)
+
+    @cached_property
+    def collection_results(self) -> CollectionResults:
+        from .collection_results import CollectionResults
+
+        return CollectionResults(self._context)
+
+    @cached_property
+    def execution(self) -> Execution:
+        from .execution import Execution
+
+        return Execution(self._context)
+
+    @cached_property
+    def fetched_files(self) -> FetchedFiles:
+        from .fetched_files import FetchedFiles
+
+        return FetchedFiles(self._context)
+
+    @cached_property
+    def uploaded_files(self) -> UploadedFiles:
+        from .uploaded_files import UploadedFiles
+
+        return UploadedFiles(self._context)
+
+    @cached_property
+    def batches(self) -> Batches:
+        from .batches import Batches
+
+        return Batches(self._context)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        from .deliveries import Deliveries
+
+        return Deliveries(self._context, self._gone_endpoints)
+
+    @cached_property
+    def acks(self) -> Acks:
+        from .acks import Acks
+
+        return Acks(self._context)
+
+    @cached_property
+    def maintenance(self) -> Maintenance:
+        from .maintenance import Maintenance
+
+        return Maintenance(self._context)
+
+    @cached_property
+    def search_index(self) -> SearchIndex:
+        from .search_index import SearchIndex
+
+        return SearchIndex(self._context)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        from .alerts import Alerts
+
+        return Alerts(self._context, disk_problem=self._disk_problem)
+
+    @cached_property
+    def _admission(self) -> Admission:
+        from .admission import Admission
+
+        return Admission(self._store, self.policy, disk_problem=self._disk_problem)
+
+    @cached_property
+    def _gone_endpoints(self) -> GoneEndpoints:
+        from .gone_endpoints import GoneEndpoints
+
+        return GoneEndpoints(self._store)
+
+    @cached_property
+    def _submitter(self) -> Submitter:
+        from .submit import Submitter
+
+        return Submitter(self._context, self._admission, self._gone_endpoints)
+
+    @cached_property
+    def _job_actions(self) -> JobActions:
+        from .job_actions import JobActions
+
+        return JobActions(self._context)
+
+    @cached_property
+    def _queue_control(self) -> QueueControl:
+        from .queue_control import QueueControl
+
+        return QueueControl(self._context)

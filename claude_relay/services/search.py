@@ -6,14 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ..core.jobs.job import Job
-from ..core.jobs.job_filter import JobFilter
 from ..core.search import NEWEST, Needle
 from ..core.search_index import asked_marks, merge
 from ..core.text.ids import earliest_ulid
 from ..errors import StoreUnavailable
-from ..ports import ReadTransaction
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..core.jobs.job_filter import JobFilter
+    from ..ports import ReadTransaction
 
 #: Jobs whose content is read at once: few at first, as the newest ones match most often.
 _FIRST_STEP, _STEP = 25, 200

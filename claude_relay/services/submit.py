@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .. import failpoints
 from ..core.batches import choose_lane
 from ..core.jobs import transitions
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest, Submission
-from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ADMIN
 from ..core.text.ids import uuid7
 from ..errors import Conflict, RelayError
-from ..ports import ReadTransaction, Transaction
-from .admission import Admission
-from .context import Context
 from .conversation import join
-from .gone_endpoints import GoneEndpoints
-from .transactions import query, transaction
-from .types import Accepted
+from .transactions import query, transaction, write_later
+from .types import Accepted, Outcome, PreparedSubmit
+
+if TYPE_CHECKING:
+    from ..core.jobs.tombstone import Tombstone
+    from ..ports import ReadTransaction, Transaction
+    from .admission import Admission
+    from .context import Context
+    from .gone_endpoints import GoneEndpoints
 
 _REUSED = "requestId {} was used before, for another body; use a new one"
 _PURGED = "this job ran before and was purged after its retention: nothing runs again; use a new requestId for that"
@@ -41,6 +44,41 @@ class Submitter:
             raise result
 
         return result
+
+    def prepare(self, submission: Submission, *, owner: str, now: float) -> PreparedSubmit | None:
+        """Admit one job, to be stored without waiting; None for one that `submit` must answer."""
+        if submission.request.get("continueFrom"):
+            return None  # its conversation may add to the answer
+        submission = self._gone_endpoints.with_warnings(submission)
+        if self._admission.refusal(1, owner) is not None:
+            return None
+        new_id = submission.request_id or self._new_request_id(now)
+
+        def store(done: Callable[[Outcome], None]) -> None:
+            def stored(result: tuple[Accepted | RelayError, bool] | None, fault: BaseException | None) -> None:
+                if fault is not None or result is None:
+                    done(fault or RelayError())
+                    return
+                accepted, is_due = result
+                failpoints.hit("submit.after_commit")
+                if is_due and isinstance(accepted, Accepted):
+                    self._context.notifier.notify([accepted.job.id])
+                done(accepted)
+
+            def add(tx: Transaction) -> tuple[Accepted | RelayError, bool]:
+                result = self._add(tx, submission, owner, new_id)
+                failpoints.hit("submit.before_commit")
+
+                return result
+
+            try:
+                write_later(self._store, add, stored, ahead=lambda reads: self._look_ahead(reads, [submission], owner))
+            except RelayError as exc:
+                done(exc)
+
+        return PreparedSubmit(
+            request_id=new_id, warnings=submission.warnings, webhook_empty=submission.webhook_empty, store=store
+        )
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = ADMIN) -> Sequence[Accepted | RelayError]:
         """Store several jobs in one commit; see `Relay.submit_many`."""
@@ -79,7 +117,12 @@ class Submitter:
 
         return results
 
-    def _add(self, tx: Transaction, submission: Submission, owner: str) -> tuple[Accepted | RelayError, bool]:
+    def _new_request_id(self, now: float) -> str:
+        return uuid7(now, self._context.rng.randbytes(10))
+
+    def _add(
+        self, tx: Transaction, submission: Submission, owner: str, new_id: str | None = None
+    ) -> tuple[Accepted | RelayError, bool]:
         """Add a job unless it exists; returns the result, and whether a new job may start at once."""
         if (existing := _existing_job(tx, submission, owner)) is not None:
             return existing, False
@@ -91,7 +134,7 @@ class Submitter:
         submission = conversation.submission if conversation else submission
 
         now = tx.now
-        request_id = submission.request_id or uuid7(now, self._context.rng.randbytes(10))
+        request_id = submission.request_id or new_id or self._new_request_id(now)
         job = new_job(submission, self._context, owner=owner, request_id=request_id, now=now)
         tx.add(transitions.submit(job, now=now), StoredRequest.of(job.id, submission))
         if conversation and conversation.earlier:
@@ -101,8 +144,17 @@ class Submitter:
         return accepted, job.due_at <= now
 
 
-def new_job(submission: Submission, context: Context, *, owner: str, request_id: str, now: float) -> Job:
-    """The job of a submission, waiting to be claimed."""
+def new_job(
+    submission: Submission,
+    context: Context,
+    *,
+    owner: str,
+    request_id: str,
+    now: float,
+    collection: str | None = None,
+    row: int | None = None,
+) -> Job:
+    """The job of a submission, waiting to be claimed; that of a row has its collection and number."""
     policy = context.policy
     due_at = max(now, submission.run_at or now)
     deadline = submission.deadline_at
@@ -137,6 +189,8 @@ def new_job(submission: Submission, context: Context, *, owner: str, request_id:
         has_webhook=submission.webhook_url is not None,
         prompt_length=submission.prompt_length,
         template=submission.template,
+        collection=collection,
+        row=row,
     )
 
 

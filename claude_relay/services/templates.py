@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import templates, wire
 from ..core.intake import IntakeContext, parse
@@ -15,9 +15,11 @@ from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
 from ..core.templates import Compiled, Template
 from ..errors import Forbidden, InvalidRequest, NotFound, Problem
-from ..ports import ReadTransaction, Transaction
-from .context import Context
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 _MAX_DESCRIPTION = 1_000
 _HIDDEN = "(hidden)"

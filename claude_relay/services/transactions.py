@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..core import damage
-from ..ports import ReadTransaction, Store, Transaction
+
+if TYPE_CHECKING:
+    from ..ports import ReadTransaction, Store, Transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Unprepared(Exception):
+    """Work that has to read much first: it does so without the lock of all writers, and runs again."""
+
+    def __init__(self, prepare: Callable[[Store], object], release: Callable[[], object]) -> None:
+        super().__init__("the work was not prepared")
+        self.prepare, self.release = prepare, release
 
 
 class _HasStore(Protocol):
@@ -47,7 +58,8 @@ def transaction(
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def run(self: _HasStore, *args: Any, **kwargs: Any) -> Any:
-            return self._store.write(
+            return write(
+                self._store,
                 lambda tx: _with_damage(tx, method(self, tx, *args, **kwargs)),
                 paid=paid,
                 patient=patient,
@@ -57,6 +69,28 @@ def transaction(
         return run
 
     return decorate if method is None else decorate(method)
+
+
+def write_later(
+    store: Store,
+    work: Callable[[Transaction], R],
+    done: Callable[[R | None, BaseException | None], None],
+    *,
+    ahead: Callable[[ReadTransaction], object],
+) -> None:
+    """Run `work` as `transaction` does, without waiting: `done` gets its result or error in the writer's thread."""
+    store.write_later(lambda tx: _with_damage(tx, work(tx)), done, ahead=ahead)
+
+
+def write(store: Store, work: Callable[[Transaction], R], **options: Any) -> R:
+    """`store.write`, again once it is prepared for work that has to be."""
+    with contextlib.ExitStack() as prepared:
+        while True:
+            try:
+                return store.write(work, **options)
+            except Unprepared as exc:
+                prepared.callback(exc.release)
+                exc.prepare(store)
 
 
 def _with_damage(tx: Transaction, result: R) -> R:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
 
-from ..core.deliveries.delivery import Delivery
-from ..core.jobs.change import Call
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest, WebhookTarget
-from ..ports import BatchItem
+from ..core.lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..core.jobs.change import Call
+    from ..ports import BatchItem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,24 @@ class Accepted:
     state_warnings: tuple[str, ...] = ()
     duplicate: bool = False
     webhook_empty: bool = False
+
+
+#: The result of a submission that is stored without a thread that waits for it.
+Outcome = Accepted | BaseException
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSubmit:
+    """
+    A submission that was admitted, and whose answer is certain unless its requestId was used before.
+
+    `store` writes it and returns at once: its argument is called with the outcome, in the thread of the store's writer.
+    """
+
+    request_id: str
+    warnings: tuple[str, ...]
+    webhook_empty: bool
+    store: Callable[[Callable[[Outcome], None]], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from ..core.files.uploaded import UploadedFile
-from ..ports import ReadTransaction, Transaction
-from .context import Context
+from typing import TYPE_CHECKING
+
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.files.uploaded import UploadedFile
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 
 class UploadedFiles:

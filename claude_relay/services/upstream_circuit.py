@@ -9,10 +9,14 @@ minute would fail every waiting job.
 
 from __future__ import annotations
 
-from ..core.jobs.failure import Failure
+from typing import TYPE_CHECKING
+
 from ..core.jobs.holds import UNREACHABLE, QueueHold
-from ..ports import Transaction
 from .holds import load_holds
+
+if TYPE_CHECKING:
+    from ..core.jobs.failure import Failure
+    from ..ports import Transaction
 
 #: Bounds, in seconds, of the pause before the next probe; it grows with the time that the outage has lasted.
 MIN_PAUSE, MAX_PAUSE = 2.0, 60.0

@@ -7,17 +7,20 @@ Rows that several jobs share are read once for all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..core import wire
-from ..core.batches import Batch
 from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job, State
 from ..core.jobs.wait_reason import MAX_POSITION, wait_reason, with_many_ahead
-from ..core.money.prices import PriceList
 from ..core.money.spend import next_day
 from ..ports import Group, ReadTransaction
 from .budgets import SPENT, Budgets
 from .holds import load_holds
+
+if TYPE_CHECKING:
+    from ..core.batches import Batch
+    from ..core.money.prices import PriceList
 
 _WAITING = (State.QUEUED, State.HELD, State.BATCHED)
 

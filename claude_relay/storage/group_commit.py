@@ -11,22 +11,24 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import StoreUnavailable
 from ..ports import Ahead, Transaction
-from .header_encryption import HeaderCipher
 from .sql import tallies
 from .sql.insert_buffer import InsertBuffer, NewRows
 from .sql.lookahead import NOW, FetchedRows, Lookup, has_key
-from .sql.query import Rows
 from .sql.reads import Reads
 from .sql.writes import Writes
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from .header_encryption import HeaderCipher
+    from .sql.query import Rows
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
-_Work = tuple[Callable[[Transaction], Any], "_Result", bool, Sequence[Lookup]]
+_Done = Callable[[Any, "BaseException | None"], None]
+_Work = tuple[Callable[[Transaction], Any], _Done, bool, Sequence[Lookup]]
 _Outcome = tuple[Any, "BaseException | None"]
 _Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _Outcome]
 
@@ -37,6 +39,8 @@ _GATHER = 0.008
 #: How long writes that are not urgent wait for others, in seconds, and how many of them wait no longer.
 _PATIENCE, _ENOUGH = 0.02, 16
 _FADE = 0.9
+#: From such a wait for the lock on, in seconds, a group waits as long for more functions, and the longest such wait.
+_BUSY, _LONGEST = 0.003, 0.02
 #: The rows of `tallies` are folded after this many commits of a process.
 _FOLD_EVERY = 256
 
@@ -54,6 +58,9 @@ class Session(Protocol):
         Writes without an answer to read may be sent as late as with the commit: an UPDATE that ends in `RETURNING 1`
         must then find its row, or the commit raises one of `constraint_errors`. Not after `savepoint`.
         """
+
+    def waited(self) -> float:
+        """Seconds that the last transactions waited for writers of other processes; 0 where that is not known."""
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """The rows of several look-ups at once; none where that gains nothing."""
@@ -132,17 +139,39 @@ class GroupCommitWriter:
     ) -> T:
         """Run `work` in a transaction and return its result once it is durable: see `ports.Store`."""
         result = _Result()
+        self._enqueue(work, result.set, paid=paid, patient=patient, ahead=ahead)
+        value: T = result.wait()
+
+        return value
+
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], ahead: Ahead
+    ) -> None:
+        """
+        Run `work` as `write` does, and return at once.
+
+        `done` gets its result once it is durable, or None and the error, in the writer's thread: it neither waits nor
+        raises. Raises `StoreUnavailable` once closed.
+        """
+        self._enqueue(work, done, paid=False, patient=False, ahead=ahead)
+
+    def _enqueue(
+        self,
+        work: Callable[[Transaction], Any],
+        done: Callable[[Any, BaseException | None], None],
+        *,
+        paid: bool,
+        patient: bool,
+        ahead: Ahead | None,
+    ) -> None:
         lookups = () if ahead is None else announced(ahead, self._cipher)
         with self._lock:  # nothing is queued after the writer was told to stop
             if self._closed:
                 raise StoreUnavailable("the store is closed: this process is stopping")
-            self._queue.append((work, result, paid, lookups))
+            self._queue.append((work, done, paid, lookups))
             self._urgent += not patient
             if len(self._queue) >= self._wake_at or (self._yielding and not patient and self._wake_at < math.inf):
                 self._wake()
-        value: T = result.wait()
-
-        return value
 
     @property
     def closed(self) -> bool:
@@ -192,9 +221,14 @@ class GroupCommitWriter:
         waits, and callers that do not come back are waited for once.
         """
         self._wait_for(1)
+        busy = 0.0
         if self._crowd >= 2:  # others write as well
             self._wait_for_urgent()
-        self._wait_for(math.ceil(self._last_group / 2), at_most=_GATHER)
+            busy = self._session.waited()
+        if busy >= _BUSY:  # one large group keeps others off the lock for less time
+            self._wait_for(_MAX_GROUP, at_most=min(busy, _LONGEST))
+        else:
+            self._wait_for(math.ceil(self._last_group / 2), at_most=_GATHER)
         with self._lock:
             group, self._queue = self._queue[:_MAX_GROUP], self._queue[_MAX_GROUP:]
             self._urgent = len(self._queue)
@@ -244,8 +278,12 @@ class GroupCommitWriter:
         except BaseException as exc:
             outcomes = [(None, self._session.translate(exc))] * len(group)
         lost = self._session.verify()
-        for (_, result, paid, _), (value, fault) in zip(group, outcomes, strict=True):
-            result.set(value, fault or (None if paid else lost))
+        for (_, done, paid, _), (value, fault) in zip(group, outcomes, strict=True):
+            error = fault or (None if paid else lost)
+            try:
+                done(None if error is not None else value, error)
+            except Exception:
+                log.exception("a result of a write could not be handed over")
 
     def _transact_or_recover(self, group: Sequence[_Work], execute: _Execute) -> list[_Outcome]:
         """Run the transaction, once more if the engine could remove the cause of an error."""

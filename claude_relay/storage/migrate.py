@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
+from ..core.lazy_dataclass import dataclass
 from ..errors import StoreRefused
 
 
@@ -32,7 +32,7 @@ def steps(engine: str) -> Sequence[Step]:
 
 def latest(engine: str) -> int:
     """The schema version of this version of the code."""
-    return steps(engine)[-1].number
+    return max(_numbers(engine))
 
 
 def missing(engine: str, have: int, *, where: str) -> Sequence[Step]:
@@ -41,7 +41,7 @@ def missing(engine: str, have: int, *, where: str) -> Sequence[Step]:
 
     Raises `StoreRefused` for a store that a newer version of claude-relay has migrated.
     """
-    newest = latest(engine)
+    newest = steps(engine)[-1].number
     if have > newest:
         raise StoreRefused(
             f"the store {where} has schema {have}; this version of claude-relay knows up to {newest}. It was used by a "
@@ -78,14 +78,24 @@ def apply(todo: Sequence[Step], run: Callable[[str], None], stamp: Callable[[int
 
 
 def _on_disk(engine: str) -> Sequence[Step]:
-    files = resources.files(__package__).joinpath(engine, "migrations").iterdir()
     migrations = [
-        Step(int(match[1]), match[2], file.read_text(encoding="utf-8"))
-        for file in files
-        if (match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name))
+        Step(number, file.stem.partition("_")[2], file.read_text(encoding="utf-8"))
+        for number, file in _files(engine).items()
     ]
 
     return tuple(sorted(migrations, key=lambda step: step.number))
+
+
+@functools.cache
+def _numbers(engine: str) -> Sequence[int]:
+    return tuple(_files(engine))
+
+
+def _files(engine: str) -> dict[int, Path]:
+    """The files of the migrations, by their numbers."""
+    files = (Path(__file__).parent / engine / "migrations").iterdir()
+
+    return {int(match[1]): file for file in files if (match := re.fullmatch(r"(\d{4})_\w+\.sql", file.name))}
 
 
 def _replaced(engine: str) -> bool:

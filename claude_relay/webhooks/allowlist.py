@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ..core.lazy_dataclass import dataclass
 from ..errors import ConfigError
 from .url import Address, parse_ip, parse_url
 

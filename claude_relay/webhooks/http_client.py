@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import requests
 
+from ..core.lazy_dataclass import dataclass
 from .allowlist import PrivateAllowlist
 from .error_text import describe, is_exhausted, is_local_fault
 from .pinned_connection import CancellableSocket, PinnedAdapter

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import SplitResult, urlsplit
 
 import idna
+
+from ..core.lazy_dataclass import dataclass
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

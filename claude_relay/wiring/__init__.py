@@ -7,8 +7,9 @@ Anthropic's SDK.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from ..self_command import self_command as executable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .engines import Engine, engine_of
     from .host_checks import check_access, check_host, lost_with_container
     from .intake import intake_context, probe_problem, webhook_url_problem
-    from .stores import OpenRelay, check_store, open_relay, open_worker_relay, text_source
+    from .stores import OpenRelay, check_store, open_relay, open_relay_for_reading, open_worker_relay, text_source
 
 __all__ = [
     "Engine",
@@ -33,6 +34,7 @@ __all__ = [
     "make_app",
     "make_worker",
     "open_relay",
+    "open_relay_for_reading",
     "open_worker_relay",
     "openapi_document",
     "probe_problem",
@@ -43,23 +45,22 @@ __all__ = [
     "work",
 ]
 
-_MODULES = {
-    "alerts": ("send_alerts",),
-    "daemons": ("dashboard", "make_app", "make_worker", "openapi_document", "serve", "work"),
-    "host_checks": ("check_access", "check_host", "lost_with_container"),
-    "engines": ("Engine", "engine_of"),
-    "intake": ("intake_context", "probe_problem", "webhook_url_problem"),
-    "stores": ("OpenRelay", "check_store", "open_relay", "open_worker_relay", "text_source"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "executable":
-        from ..self_command import self_command
-
-        return self_command
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f".{module}", __name__), name)
-
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(
+    __name__,
+    {
+        ".self_command": ("self_command as executable",),
+        "alerts": ("send_alerts",),
+        "daemons": ("dashboard", "make_app", "make_worker", "openapi_document", "serve", "work"),
+        "host_checks": ("check_access", "check_host", "lost_with_container"),
+        "engines": ("Engine", "engine_of"),
+        "intake": ("intake_context", "probe_problem", "webhook_url_problem"),
+        "stores": (
+            "OpenRelay",
+            "check_store",
+            "open_relay",
+            "open_relay_for_reading",
+            "open_worker_relay",
+            "text_source",
+        ),
+    },
+)

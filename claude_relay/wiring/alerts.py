@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ..config import Settings
 from ..errors import ConfigError, StoreUnavailable
 from .engines import engine_of
 from .stores import open_relay
 
 if TYPE_CHECKING:
+    from ..config import Settings
     from ..core.alerts import Alert
     from ..ports import Sender
     from ..services import Relay

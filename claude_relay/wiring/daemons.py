@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..config import Settings
 from ..core.keys import MIN_SECRET_LENGTH
 from ..errors import Busy
 from ..file_owner import share_with_group
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..api.app import MountDashboard
     from ..api.auth import KeyVerifier
+    from ..config import Settings
     from ..core.intake import IntakeContext
     from ..ports import BatchApi, Claude, ModelLister, Tracer
     from ..services import Relay
@@ -51,6 +51,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     """Run the API until it is stopped; returns the exit code. `reread`: the settings of now, None if invalid."""
     from ..api.auth import StoredKeys
     from ..api.serve import Server
+    from ..garbage import spare_daemon
     from ..malloc import return_large_blocks
 
     return_large_blocks()
@@ -60,6 +61,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     share_with_group(settings.state_folder)
     _announce_store_check(supervisor)
     with open_relay(settings, create=True) as relay:
+        relay.load()
         check = StoreCheck(relay, engine_of(settings).file)
         check.before_start()
         _check_clock(relay)
@@ -75,6 +77,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
         with alerts_in_api_process(settings, relay), open_tracer(settings, "claude-relay-api") as tracer:
             app = make_app(settings, relay, stopping, keys, tracer)
             server = Server(app, settings, relay, stopping, supervisor, reread_keys)
+            spare_daemon()
             return check.while_running(server.run, server.stop)
 
 
@@ -131,6 +134,7 @@ def work(
     reread: Reread = lambda: None,
 ) -> int:
     """Run a worker until it is stopped; returns the exit code. `reread`: the settings of now, None if invalid."""
+    from ..garbage import spare_daemon
     from ..malloc import return_large_blocks
     from ..worker.pacing import Pacing
     from .upstream import open_client
@@ -145,6 +149,7 @@ def work(
         reserve = engine_of(settings).disk_reserve()
         opened = open_worker_relay(settings, create=True, reserve=reserve)
         stack.callback(opened.close)
+        opened.relay.load()
         check = StoreCheck(opened.relay, engine_of(settings).file)
         check.before_start()
         _check_clock(opened.relay)
@@ -173,6 +178,8 @@ def work(
             name=name,
             reread=reread_key,
         )
+        spare_daemon()
+
         return check.while_running(worker.run, worker.stop)
 
 

@@ -7,19 +7,17 @@ checked, and how workers are notified. The imports are lazy: completion in a she
 
 from __future__ import annotations
 
-import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from ..config import Settings
+from ..core.lazy_dataclass import dataclass
 from ..errors import ConfigError, RelayError, StoreUnavailable
-from ..file_owner import share_with_group
 
 if TYPE_CHECKING:
+    from ..config import Settings
     from ..core.clock_step import Clocks
     from ..ports import LostStore, Notifier, ReadyQueue, Store
     from ..services import Relay
@@ -66,6 +64,10 @@ class Engine(ABC):
     @abstractmethod
     def open(self, *, create: bool, reserve: DiskReserve | None = None) -> OpenStore:
         """Open the store; a missing one is created, or an error that names the next command."""
+
+    def open_for_reading(self) -> Store | None:
+        """The store for one command that only reads, opened at less cost; None where it must be opened completely."""
+        return None
 
     @abstractmethod
     def space_check(self) -> Callable[[], str | None]:
@@ -152,6 +154,7 @@ class SqliteEngine(Engine):
         """Nothing: the driver is always installed."""
 
     def open(self, *, create: bool, reserve: DiskReserve | None = None) -> OpenStore:
+        from ..file_owner import as_owner
         from ..notify.background import BackgroundNotifier
         from ..notify.disk_queue import DiskQueue
         from ..notify.wakeup_socket import WakeupSender
@@ -171,6 +174,14 @@ class SqliteEngine(Engine):
         return OpenStore(
             store=store, ready=ready, notifier=notifier, disk_problem=self.space_check(), clocks=read_clocks
         )
+
+    def open_for_reading(self) -> Store | None:
+        from ..storage.sqlite.reader import open_reader
+
+        if os.geteuid() == 0 and self.path.exists() and self.path.parent.stat().st_uid != 0:
+            return None  # opened with the rights of its owner, so that faults of ownership show
+
+        return open_reader(self.path)
 
     def space_check(self) -> Callable[[], str | None]:
         from ..storage.sqlite.disk_reserve import DiskSpaceCheck
@@ -363,38 +374,3 @@ def _postgres_store() -> type[PostgresStore]:
         ) from exc  # fmt: skip
 
     return PostgresStore
-
-
-@contextlib.contextmanager
-def as_owner(folder: Path) -> Iterator[None]:
-    """
-    Create files as the owner of `folder` if this is root, so that the daemons can still open them afterwards.
-
-    They belong to the folder's group, too, if that may write there. Inside the block the process has the rights of that
-    owner, who may not be able to read this program (installed in /root, it is root's alone): so modules are imported,
-    and files of the package read, before the block.
-    """
-    try:
-        owner = folder.stat() if os.geteuid() == 0 else None
-    except OSError:
-        owner = None
-    if owner is None or owner.st_uid == 0:
-        mask = os.umask(0o022)
-        os.umask(mask)
-        share_with_group(folder)
-        try:
-            yield
-        finally:
-            os.umask(mask)
-        return
-    group, mask = os.getegid(), os.umask(0o007 if owner.st_mode & 0o020 else 0o027)
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-            os.seteuid(0)  # the owner cannot reach the folder: the files are root's then
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.umask(mask)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..config import Settings
 from ..container import discarded_with_container
 from ..errors import ConfigError, StoreUnavailable
 from ..file_owner import access_fault
 from .engines import engine_of
+
+if TYPE_CHECKING:
+    from ..config import Settings
 
 
 def check_host(settings: Settings, environ: Mapping[str, str], *, calls: bool) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from .. import __version__
-from ..config import Settings
 from ..errors import ConfigError
 from ..ports import NoTracer, Tracer
+
+if TYPE_CHECKING:
+    from ..config import Settings
 
 
 @contextlib.contextmanager

@@ -14,11 +14,11 @@ from ..core.batches import EXPIRED_AFTER, MOST_BYTES, RESULTS_PATIENCE, SKEW, Ba
 from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, relay_fault, worker_stopped
 from ..core.jobs.job import Job
 from ..errors import Conflict, NotFound, StoreUnavailable
-from ..ports import BatchApi, BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
+from ..ports import BatchApi, BatchRequest, BatchStatus, CallRequest, NoTracer, ResultsUnavailable, Tracer
 from ..services import BatchEntry, Relay
 from . import faults
+from .call_spans import trace_batched_call
 from .files import Files
-from .meters import Meters
 from .outage import STORE
 from .periodic import PeriodicThread
 
@@ -47,13 +47,13 @@ class BatchRunner:
         *,
         worker: str,
         news: Callable[[], None] = lambda: None,
-        meters: Meters | None = None,
+        tracer: Tracer | None = None,
         clock: Callable[[], float] = time.time,
         most: int = MOST_BYTES,
     ) -> None:
         self._relay, self._api, self._files, self._worker = relay, api, files, worker
         self._news, self._clock, self._most = news, clock, most
-        self._meters = meters
+        self._tracer = tracer or NoTracer()
         self._settle_time = relay.policy.batch_settle
         self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="batch")
         self._lock = threading.Condition()
@@ -323,7 +323,9 @@ class BatchRunner:
             with _logged_faults():
                 self._relay.batches.record_fault(custom_id, relay_fault("read the answer"))
             return
-        self._record_outcome(entry, end, canceled=result.get("type") == "canceled")
+        canceled = result.get("type") == "canceled"  # before Claude came to this item
+        if self._record_outcome(entry, end, canceled=canceled) and entry.awaited and not canceled:
+            trace_batched_call(self._tracer, entry.as_claimed, end, batch, now=self._clock())
 
     def _record_outcome(self, entry: BatchEntry, end: Completion | Failure, *, canceled: bool = False) -> bool:
         """Record an outcome, or in its place that it cannot be stored; whether one of them was."""
@@ -358,9 +360,6 @@ class BatchRunner:
         """Log the end of a job's part in a batch; `job` is None where the result changed nothing."""
         if job is None:
             return
-        if self._meters is not None:
-            outcome = "completed" if isinstance(end, Completion) else end.type.value
-            self._meters.called(entry.call.model or job.model, outcome)
         fields = {"requestId": job.request_id, "attempt": job.attempt, "model": job.model, "batch": entry.item.batch_id}
         if isinstance(end, Completion):
             log.info(f"job {job.state.value}", extra={**fields, "usage": end.usage, "stopReason": end.stop_reason})

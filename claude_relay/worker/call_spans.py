@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.batches import Batch
 from ..core.jobs.failure import Completion, Failure
 from ..ports import Span, Tracer
 from ..services import ClaimedJob
@@ -18,7 +19,11 @@ _USAGE = {
 
 def trace_wait(tracer: Tracer, claimed: ClaimedJob) -> None:
     """Record the time from when the job could run until it was claimed."""
-    job, ended = claimed.job, claimed.call.started_at
+    _trace_wait_until(tracer, claimed, claimed.call.started_at)
+
+
+def _trace_wait_until(tracer: Tracer, claimed: ClaimedJob, ended: float) -> None:
+    job = claimed.job
     began = min(ended, max(job.run_started_at, job.due_at))
     span = tracer.start(
         "claude_relay.wait",
@@ -30,27 +35,43 @@ def trace_wait(tracer: Tracer, claimed: ClaimedJob) -> None:
     span.end(at=ended)
 
 
-def start_call(tracer: Tracer, claimed: ClaimedJob) -> Span:
-    """Begin the span of the call."""
+def trace_batched_call(
+    tracer: Tracer, claimed: ClaimedJob, end: Completion | Failure, batch: Batch, *, now: float
+) -> None:
+    """
+    Record the wait and the call of a batch's item, once its result is stored.
+
+    The call lasts from when its batch was sent until the end of that was seen: upstream says no more of an item.
+    """
+    sent_at = batch.sent_at or claimed.call.started_at
+    _trace_wait_until(tracer, claimed, sent_at)
+    span = start_call(tracer, claimed, at=sent_at, stream=False)
+    span.set({"claude_relay.batch.id": batch.upstream_id})
+    end_call(span, claimed, end, at=max(sent_at, batch.ended_at or now))
+
+
+def start_call(tracer: Tracer, claimed: ClaimedJob, *, at: float | None = None, stream: bool = True) -> Span:
+    """Begin the span of the call, at that time or now."""
     options = claimed.request.request.get("options") or {}
 
     return tracer.start(
         "anthropic.messages.create",
         parent=claimed.request.traceparent,
         kind="client",
+        at=at,
         attributes={
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "anthropic",
             "gen_ai.request.model": claimed.job.model,
             "gen_ai.request.max_tokens": options.get("maxTokens"),
-            "gen_ai.request.stream": True,
+            "gen_ai.request.stream": stream,
             "gen_ai.conversation.id": claimed.job.request_id,
             **_job(claimed),
         },
     )
 
 
-def end_call(span: Span, claimed: ClaimedJob, end: Completion | Failure) -> None:
+def end_call(span: Span, claimed: ClaimedJob, end: Completion | Failure, *, at: float | None = None) -> None:
     """End the span of the call with its outcome: counts and ids, never a text."""
     usage, first = end.usage or {}, end.first_byte_at
     span.set(
@@ -63,9 +84,9 @@ def end_call(span: Span, claimed: ClaimedJob, end: Completion | Failure) -> None
     )
     if isinstance(end, Completion):
         span.set({"gen_ai.response.id": end.message_id, "anthropic.message.stop_reason": end.stop_reason})
-        span.end()
+        span.end(at=at)
     else:
-        span.end(error=end.type.value)
+        span.end(error=end.type.value, at=at)
 
 
 def _job(claimed: ClaimedJob) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .alert_sender import AlertSender
 from .batch_runner import BatchRunner
+from .checkpoints import CheckpointWriter
 from .delivery_sender import DeliverySender
 from .dispatcher import Dispatcher
 from .executor import CallExecutor
@@ -109,8 +110,16 @@ class Daemon:
         self._wakeup = open_listener(self.id)
         files = Files(relay, fetcher)
         self._meters = Meters(relay, disk_free=disk_free)
+        self._checkpoints = CheckpointWriter(relay)
         self._executor = CallExecutor(
-            relay, claude, files, ending=self._ending, texts=texts, meters=self._meters, tracer=tracer
+            relay,
+            claude,
+            files,
+            ending=self._ending,
+            texts=texts,
+            meters=self._meters,
+            tracer=tracer,
+            checkpoints=self._checkpoints,
         )
         self._ready = ready
         self._dispatcher = Dispatcher(
@@ -128,7 +137,7 @@ class Daemon:
             relay, sender, worker=self.id, secrets=settings.webhook_secret, meters=self._meters, tracer=tracer
         )
         self._batch_runner = BatchRunner(
-            relay, batches, files, worker=self.id, news=self._deliveries.wake, meters=self._meters
+            relay, batches, files, worker=self.id, news=self._deliveries.wake, tracer=tracer
         )
         self._maintenance = MaintenanceThread(
             relay,
@@ -172,6 +181,7 @@ class Daemon:
         for part in (
             self._heartbeat,
             self._maintenance,
+            self._checkpoints,
             self._dispatcher,
             self._batch_runner,
             self._deliveries,
@@ -242,6 +252,7 @@ class Daemon:
         self._maintenance.stop()
         self._search_indexer.stop()
         self._heartbeat.stop()
+        self._checkpoints.stop()
         self._dispatcher.close()
         self._meters.stop()
         with contextlib.suppress(StoreUnavailable):  # then its free lock tells that it is dead
@@ -270,6 +281,7 @@ class Daemon:
             self._dispatcher.loop,
             self._heartbeat.loop,
             self._maintenance.loop,
+            self._checkpoints.loop,
             self._batch_runner.loop,
             self._alerts.watch,
             self._search_indexer.loop,

@@ -54,10 +54,12 @@ class DeliverySender:
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
         self._lock = threading.Condition()
         self._in_flight: dict[str, ClaimedDelivery] = {}
+        self._replies: list[tuple[ClaimedDelivery, Reply]] = []  # that are not recorded yet; still in flight
+        self._draining = False
         self._claimed_at = float("-inf")
         self._stopping = threading.Event()
         self._renew_every = relay.policy.webhook_lease / 4
-        self.loop = PeriodicThread("deliveries", self._round)
+        self.loop = PeriodicThread("deliveries", self._round, pause_after_fault=_STORE_PAUSE)
         self._renewal = PeriodicThread("delivery-leases", self._renew)
         self.loops = (self.loop, self._renewal)
 
@@ -74,6 +76,10 @@ class DeliverySender:
         """Claim no more, and wait up to `timeout` seconds for the POSTs in flight."""
         self.loop.stop()
         with self._lock:
+            self._draining = True
+            replies, self._replies = self._replies, []
+        self._record_apart(replies)
+        with self._lock:
             self._lock.wait_for(lambda: not self._in_flight, timeout)
         self._stopping.set()
         self._renewal.stop()
@@ -82,16 +88,19 @@ class DeliverySender:
 
     def _round(self) -> float:
         with self._lock:
-            free = SENDERS - len(self._in_flight)
-        if free < SENDERS and (wait := self._claimed_at + _GATHER - self._monotonic()) > 0:
+            replies = self._replies[:]
+            free = SENDERS - len(self._in_flight) + len(replies)
+        if (replies or free < SENDERS) and (wait := self._claimed_at + _GATHER - self._monotonic()) > 0:
             return wait
-        due = self._relay.deliveries.next_due() if free else None
-        if due is None:
-            return _POLL
-        if (wait := due - self._clock()) > 0:
-            return min(_POLL, max(0.005, wait))
+        # A reply is recorded, and its successor claimed with it; without one there may be nothing to claim.
+        if not replies:
+            due = self._relay.deliveries.next_due() if free else None
+            if due is None:
+                return _POLL
+            if (wait := due - self._clock()) > 0:
+                return min(_POLL, max(0.005, wait))
 
-        claimed = self._relay.deliveries.claim(self._worker, limit=free, senders=SENDERS)
+        claimed = self._exchange(replies, free)
         self._claimed_at = self._monotonic()
         with self._lock:
             self._in_flight.update((item.delivery.id, item) for item in claimed)
@@ -103,7 +112,38 @@ class DeliverySender:
                 raise
 
         # The remaining ones wait for a sender or for their destination; the end of a POST wakes this thread.
-        return 0.0 if claimed else _POLL
+        return 0.0 if claimed or replies else _POLL
+
+    def _exchange(self, replies: Sequence[tuple[ClaimedDelivery, Reply]], free: int) -> Sequence[ClaimedDelivery]:
+        """Record the replies and claim further deliveries. Without the store both wait, and leases are renewed."""
+        try:
+            recorded, claimed = self._relay.deliveries.exchange(self._worker, replies, limit=free, senders=SENDERS)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if not replies:
+                raise
+            log.exception("replies could not be stored together")
+            self._forget(replies)
+            self._record_apart(replies)
+            return ()
+        self._forget(replies)
+        for (item, reply), delivery in zip(replies, recorded, strict=True):
+            if isinstance(delivery, LeaseLost):
+                log.warning("delivery was taken over", extra={"requestId": item.request_id})
+            else:
+                self._log(item, delivery, reply)
+            self._end(item)
+
+        return claimed
+
+    def _forget(self, replies: Sequence[tuple[ClaimedDelivery, Reply]]) -> None:
+        with self._lock:
+            del self._replies[: len(replies)]
+
+    def _record_apart(self, replies: Sequence[tuple[ClaimedDelivery, Reply]]) -> None:
+        for item, reply in replies:
+            self._pool.submit(self._finish, item, reply)
 
     def _release(self, unsent: Sequence[ClaimedDelivery]) -> None:
         with self._lock:
@@ -130,6 +170,23 @@ class DeliverySender:
                 error = f"the relay failed to send it ({type(exc).__name__})"
                 reply = Reply(error=error, local_fault=True)
             failpoints.hit("deliver.after_post")
+        except Exception:
+            # Its lease expires, and it is sent again under the same webhook-id.
+            log.exception("a sender failed", extra={"requestId": item.request_id})
+            self._end(item)
+            return
+        with self._lock:
+            draining = self._draining
+            if not draining:
+                self._replies.append((item, reply))
+        if draining:
+            self._finish(item, reply)
+        else:
+            self.loop.wake()
+
+    def _finish(self, item: ClaimedDelivery, reply: Reply) -> None:
+        """Record one reply by itself."""
+        try:
             self._log(item, self._record(item, reply), reply)
         except LeaseLost:
             log.warning("delivery was taken over", extra={"requestId": item.request_id})
@@ -137,10 +194,13 @@ class DeliverySender:
             # Its lease expires, and it is sent again under the same webhook-id.
             log.exception("a sender failed", extra={"requestId": item.request_id})
         finally:
-            with self._lock:
-                self._in_flight.pop(item.delivery.id, None)
-                self._lock.notify_all()
-            self.loop.wake()
+            self._end(item)
+
+    def _end(self, item: ClaimedDelivery) -> None:
+        with self._lock:
+            self._in_flight.pop(item.delivery.id, None)
+            self._lock.notify_all()
+        self.loop.wake()
 
     def _post(self, item: ClaimedDelivery) -> Reply:
         delivery = item.delivery

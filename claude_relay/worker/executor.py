@@ -31,6 +31,7 @@ from ..ports import CallRequest, Claude, NoTracer, TextSink, Tracer
 from ..services import ClaimedJob, Relay
 from . import faults
 from .call_spans import end_call, start_call, trace_wait
+from .checkpoints import CheckpointWriter, shorten
 from .files import Files
 from .inflight import InFlightCall
 from .meters import Meters
@@ -42,12 +43,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which an interrupted call may retry to store its partial result.
 _INTERRUPT_GRACE = 15.0
-#: Characters of a partial answer that is kept in memory beside the stored one.
-_SHORT = 2**20
 
 
 class CallExecutor:
-    """Runs calls. `ending` is set once the time to drain them is over."""
+    """Runs calls. `ending` is set once the time to drain them is over; without `checkpoints` a call waits for each."""
 
     def __init__(
         self,
@@ -59,6 +58,7 @@ class CallExecutor:
         texts: TextSink | None = None,
         meters: Meters | None = None,
         tracer: Tracer | None = None,
+        checkpoints: CheckpointWriter | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,6 +67,7 @@ class CallExecutor:
         self._files = files
         self._ending, self._texts, self._meters = ending, texts, meters
         self._tracer = tracer or NoTracer()
+        self._checkpoints = checkpoints
         self._clock, self._monotonic = clock, monotonic
 
     def run(self, running: InFlightCall) -> Job | None:
@@ -91,12 +92,13 @@ class CallExecutor:
             end = faults.during_call(running, exc)
         finally:  # also after a fault: the call takes no capacity any more
             running.paced.ended()
+            if self._checkpoints is not None:
+                self._checkpoints.drop(running)
         job = self._store_outcome(running, end, pause)
         seconds = self._monotonic() - began
         self._log(running, job, end, seconds)
         if self._meters is not None:
-            outcome = "completed" if isinstance(end, Completion) else end.type.value
-            self._meters.called(claimed.call.model or claimed.job.model, outcome, seconds)
+            self._meters.called(claimed.call.model or claimed.job.model, seconds)
 
         return job
 
@@ -164,7 +166,10 @@ class CallExecutor:
 
     def _start_followup(self, running: InFlightCall, step: RequestOutcome) -> None:
         """Close the ledger entry of the request that ended; the text goes on through the whole call."""
+        if self._checkpoints is not None:
+            self._checkpoints.drop(running)
         self._relay.execution.start_followup(running.claimed, step)
+        running.followups += 1
         if running.writer is not None:
             running.writer.call += 1
         running.partial = PartialResponse(text=running.partial.text, model=running.partial.model)
@@ -201,10 +206,12 @@ class CallExecutor:
     def _checkpoint(self, running: InFlightCall, partial: PartialResponse) -> None:
         running.partial = partial
         running.touch()
+        if self._checkpoints is not None:
+            self._checkpoints.put(running, partial)
+            return
         try:
             self._relay.execution.checkpoint(running.claimed, partial)
-            if len(partial.text) > _SHORT:
-                running.partial = replace(partial, text="")  # what ends the run without a text takes the stored one
+            shorten(running, partial)
         except StoreUnavailable as exc:
             # The next one is a second away, and the text is in memory.
             STORE.failed(exc, requestId=running.claimed.job.request_id)

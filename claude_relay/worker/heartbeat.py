@@ -56,7 +56,7 @@ class Heartbeat:
     def _renew(self) -> None:
         """Mark as lost every call whose lease was not renewed, of those in flight before the renewal."""
         calls = self._in_flight.all()
-        tokens = self._relay.execution.renew(self._worker, [call.job_id for call in calls]) if calls else {}
+        tokens = self._relay.execution.renew(self._worker, [call.claimed for call in calls]) if calls else {}
         for call in calls:
             if tokens.get(call.job_id) != call.claimed.token:
                 call.lost.set()

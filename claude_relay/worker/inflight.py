@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..core.jobs.failure import PartialResponse
+from ..core.lazy_dataclass import dataclass
 from ..services import ClaimedJob
 from .pacing import PacedCall
 from .text_writer import TextWriter
@@ -25,6 +26,7 @@ class InFlightCall:
     sent: bool = False
     partial: PartialResponse = field(default_factory=PartialResponse)
     writer: TextWriter | None = None  # of its text, for streams
+    followups: int = 0  # requests after the first one
     started_at: float = field(default_factory=time.monotonic)
     progress_at: float = field(default_factory=time.monotonic)
 
@@ -36,6 +38,11 @@ class InFlightCall:
     def job_id(self) -> str:
         """The id of its job."""
         return self.claimed.job.id
+
+    @property
+    def call_number(self) -> int:
+        """The number of the ledger entry of its present request."""
+        return self.claimed.call.number + self.followups
 
 
 class InFlightCalls:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from ..errors import StoreUnavailable
+from ..errors import Conflict, StoreRefused, StoreUnavailable
 from ..services import Relay
 from .periodic import PeriodicThread
 from .stale_leases import StaleLeaseDetector
@@ -119,6 +119,24 @@ class MaintenanceThread:
                 why = "the worker died" if dead else "the worker fell silent"
                 if self._relay.execution.reap(job.id, lease.token, why=why) is not None:
                     log.warning("job taken back", extra={"requestId": job.request_id, "why": why})
+        self._end_damaged_jobs(len(running))
+
+    def _end_damaged_jobs(self, intact: int) -> None:
+        """End jobs of dead workers whose row is damaged: the ledger names the worker, and who lives is registered."""
+        if not (damaged := self._relay.execution.damaged_running(intact)):
+            return
+        registered = {worker.id for worker in self._relay.maintenance.workers()}
+        why = "the worker died, and the row of the job in the store is damaged"
+        for call in damaged:
+            if call.worker in registered and not self._locks.dead(call.worker):
+                continue
+            try:
+                job = self._relay.execution.reap(call.job_id, None, why=why)
+            except (StoreRefused, Conflict):  # the file is damaged beyond this row: others are taken back all the same
+                log.exception("damaged job left as it is", extra={"jobId": call.job_id})
+                continue
+            if job is not None:
+                log.error("damaged job ended", extra={"requestId": job.request_id, "status": job.state.value})
 
     def _reap_deliveries(self) -> None:
         sending = [(row, row.lease) for row in self._relay.deliveries.sending() if row.lease is not None]

@@ -1,4 +1,8 @@
-"""Counters of this worker for `/metrics`: kept in memory, and added to the store at most every 10 seconds."""
+"""
+Delivery attempts and histograms of this worker for `/metrics`.
+
+They are kept in memory, and added to the store at most every 10 seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from collections.abc import Callable
 
 from ..core.metrics import (
     CALL,
-    CALLS,
     DELIVERY,
     DELIVERY_ATTEMPTS,
     DISK_FREE,
@@ -27,7 +30,7 @@ INTERVAL, _CHANGE = 10.0, 0.01
 
 
 class Meters:
-    """Counters and histograms of calls and deliveries. A worker that is killed loses those of the last 10 seconds."""
+    """Counts deliveries, and how long calls took. A worker that is killed loses those of the last 10 seconds."""
 
     def __init__(self, relay: Relay, *, disk_free: Callable[[], int] | None = None) -> None:
         self._relay, self._disk_free = relay, disk_free
@@ -50,15 +53,13 @@ class Meters:
         """A job was claimed after it had waited for its turn."""
         self._add(observation(START, "", waited))
 
-    def called(self, model: str, outcome: str, seconds: float | None = None) -> None:
-        """A call has ended; `seconds` None: it was an item of a batch."""
+    def called(self, model: str, seconds: float) -> None:
+        """A live call has ended."""
         with self._lock:
             if model not in self._models and len(self._models) >= MAX_NAMES:
                 model = OTHER
             self._models.add(model)
-        self._add({(CALLS, model, outcome): 1.0})
-        if seconds is not None:
-            self._add(observation(CALL, model, seconds))
+        self._add(observation(CALL, model, seconds))
 
     def posted(self, outcome: str, since_outcome: float | None = None) -> None:
         """A delivery was tried; `since_outcome`: seconds from the job's end to its delivery, where it was delivered."""

@@ -280,7 +280,7 @@ def test_stopping_ends_open_streams_and_leaves_no_thread():
 
     assert received.startswith(b"HTTP/1.1 200")
     assert b"message_stop" not in received + rest
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 15
     assert sandbox.books.calls()[-1]["ended"] == "stopped"
     sandbox.stop()
 

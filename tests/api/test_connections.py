@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -82,7 +83,8 @@ def test_health_is_answered_while_slow_connections_drip(start, clients, sources:
                     each.send(b"x")
             times.append(health(address))
 
-    assert max(times) < 5, times  # about 0.01 on an idle machine
+    assert statistics.median(times) < 1, times  # about 0.01, and 0.5 at most, where the relay has a processor
+    assert max(times) < 5, times  # whatever else the machine does
     if len(sources) == 1000:
         eventually(lambda: sum(not is_closed(each) for each in clients) <= 65)
 

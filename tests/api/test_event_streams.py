@@ -18,7 +18,10 @@ from claude_relay.api.app import make_app
 from claude_relay.config import Settings
 from claude_relay.core.jobs.failure import PartialResponse
 from claude_relay.core.keys import Scope
+from claude_relay.events import Filter, Hub, open_list
+from claude_relay.events.local import QueueSink
 from claude_relay.events.messages import decode
+from claude_relay.events.subscription import MAX_TEXTS
 from claude_relay.notify.text_socket import TextListener, TextSender
 from claude_relay.services import JobRef
 from claude_relay.worker.text_writer import TextWriter
@@ -165,12 +168,76 @@ def test_the_stream_of_all_jobs_has_neither_gap_nor_repeat(relay, url):
             for _ in range(2 + len(seen) % 7):
                 message = next(stream)
                 last = message.id or last
-                if message.name:
+                if message.name in ("job", "end"):
                     seen.append((message.data["requestId"], message.data.get("event", message.name)))
                 if len(seen) == 100:
                     break
 
     assert seen == events_of(relay)
+
+
+def test_a_list_has_the_text_of_calls_that_its_key_may_see(relay, url, tmp_path):
+    """CONTRACT-NEXT §A: text of a call that ran before, of one that starts later, and the rest before `end`."""
+    _, key = relay.keys.add("other", frozenset({Scope.READ}))
+    relay.submit(a_submission("r-1"))
+    [first] = relay.execution.claim("w", limit=1)
+    relay.execution.checkpoint(first, PartialResponse(text="Once "))
+    with get(f"{url}/api/events") as response, get(f"{url}/api/events", key=key) as foreign:
+        stream, other = messages(response), messages(foreign)
+        next(stream), next(other)
+        stored = next(stream)
+        relay.submit(a_submission("r-2"))
+        [second] = relay.execution.claim("w", limit=1)
+        with contextlib.closing(TextSender(tmp_path)) as sender:
+            eventually(sender._has_listeners)
+            TextWriter(sender, second.job.id, second.call.number).write("upon ")
+            direct = next(m for m in stream if m.name == "text")
+        relay.execution.complete(second, a_completion("upon a time"))
+        ended = [next(stream) for _ in range(3)]
+        relay.submit(a_submission("r-9"), owner="other")
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.complete(claimed, a_completion("own"))
+        seen = [next(other) for _ in range(5)]
+
+    assert stored.data == {"requestId": "r-1", "call": 1, "offset": 0, "text": "Once "}
+    assert direct.data == {"requestId": "r-2", "call": 1, "offset": 0, "text": "upon "}
+    assert [message.name for message in ended] == ["job", "text", "end"]
+    assert ended[1].data == {"requestId": "r-2", "call": 1, "offset": 5, "text": "a time"}
+    assert {message.data["requestId"] for message in seen} == {"r-9"} and seen[3].data["text"] == "own"
+
+
+def test_a_list_without_text_where_it_is_not_wanted(relay, url):
+    """`text=0`, or a status that no running job has; another value is a 400."""
+    with get(f"{url}/api/events", text="0") as plain, get(f"{url}/api/events", status="completed") as ended:
+        streams = messages(plain), messages(ended)
+        for each in streams:
+            next(each)
+        relay.submit(a_submission("r-1"))
+        run_job(relay, "r-1")
+        names = [next(streams[0]).name for _ in range(4)], [next(streams[1]).name for _ in range(2)]
+
+    assert names == (["job", "job", "job", "end"], ["job", "end"])
+    assert get(f"{url}/api/events", text="maybe").json()["problems"][0]["field"] == "text"
+
+
+def test_a_list_follows_a_bounded_number_of_calls(relay, tmp_path):
+    """The text of 64 calls at a time; a later call takes the place of one that has ended or waits again."""
+    relay.submit_many([a_submission(f"r-{number}") for number in range(MAX_TEXTS + 2)])
+    running = relay.execution.claim("w", limit=MAX_TEXTS + 1)
+    stream, _ = open_list(relay.event_feed, Filter(texts=True), None)
+    before = set(stream.texts)
+    [waits, ends] = [each for each in running if each.job.id in before][:2]
+    hub = Hub(relay, limit=1)
+    sink = QueueSink()
+    relay.execution.release(waits)
+    relay.execution.complete(ends, a_completion())
+    relay.execution.claim("w", limit=2)
+    hub.reserve()
+    hub.add(stream, sink)
+    eventually(lambda: len(stream.texts) == MAX_TEXTS and ends.job.id not in stream.texts)
+    stream.close()
+
+    assert len(before) == MAX_TEXTS
 
 
 def events_of(relay) -> list[tuple[str, str]]:

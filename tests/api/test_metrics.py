@@ -77,8 +77,8 @@ def busy(relay):
     relay.execution.complete(first, a_completion())
     relay.execution.fail(second, a_failure(ErrorType.REFUSED))
     meters.started(0.2)
-    meters.called("claude-sonnet-5-5", "completed", 3.0)
-    meters.called("claude-sonnet-5-5", "refused", 700.0)
+    meters.called("claude-sonnet-5-5", 3.0)
+    meters.called("claude-sonnet-5-5", 700.0)
     meters.posted("retry")
     meters.posted("delivered", 1.5)
     meters.flush()
@@ -108,7 +108,10 @@ def test_the_values_come_from_the_store(client, busy):
 
     assert seen["jobs"][("group", "g0"), ("status", "completed")] == 1
     assert sum(seen["jobs"].values()) == 4
-    assert seen["calls_total"][("model", "claude-sonnet-5-5"), ("outcome", "completed")] == 1
+    assert seen["calls_total"] == {
+        (("model", "claude-sonnet-5-5"), ("outcome", "completed")): 1,
+        (("model", "claude-sonnet-5-5"), ("outcome", "refused")): 1,
+    }
     assert seen["tokens_total"][("kind", "input"), ("model", "claude-sonnet-5-5")] == 10
     assert seen["cost_usd_total"][("model", "claude-sonnet-5-5"),] == pytest.approx(0.001)
     assert seen["deliveries"][("state", "pending"),] == 1
@@ -138,7 +141,7 @@ def test_the_sums_survive_a_restart_and_a_purge(make, tmp_path):
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion())
     meters = Meters(relay)
-    meters.called("claude-sonnet-5-5", "completed", 3.0)
+    meters.called("claude-sonnet-5-5", 3.0)
     meters.posted("delivered", 1.5)
     meters.stop()
     first = scrape(make(relay))
@@ -178,11 +181,32 @@ def test_groups_beyond_the_limit_are_one(client, relay):
     assert sum(seen["jobs"].values()) == 150
 
 
+def test_the_calls_of_a_killed_worker_are_counted(client, relay):
+    """CONTRACT-NEXT §A: its last calls, and the one that it was killed in; one that was handed back is none."""
+    for number in range(4):
+        relay.submit(a_submission(f"r-{number}"))
+    done, cut, unsent, released = relay.execution.claim("w", limit=4)
+    for each in (done, cut):
+        relay.execution.sending(each)
+    relay.execution.complete(done, a_completion())  # and no report of its worker follows
+    relay.execution.reap(cut.job.id, cut.token, why="killed")
+    relay.execution.fail(unsent, a_failure(ErrorType.TIMEOUT, reason="connect", sent=False))
+    relay.execution.release(released)
+    seen, spent = scrape(client)["calls_total"], client.simulate_get("/api/cost").json["total"]
+
+    assert {dict(labels)["outcome"]: count for labels, count in seen.items()} == {
+        "completed": 1,
+        "interrupted": 1,
+        "timeout": 1,
+    }
+    assert (spent["calls"], spent["unpricedCalls"]) == (2, 1)  # of a call that was not sent nothing is to be paid
+
+
 def test_models_beyond_the_limit_are_one(relay):
     """A caller may name any model; a worker counts a bounded number of them."""
     meters = Meters(relay)
     for number in range(MAX_NAMES + 50):
-        meters.called(f"m{number}", "completed", 1.0)
+        meters.called(f"m{number}", 1.0)
 
     assert len({series[1] for series in meters._added}) == MAX_NAMES + 1
 
@@ -200,12 +224,12 @@ def test_a_worker_writes_what_changed_and_keeps_it_while_the_store_is_away(relay
         report(added, gauges)
 
     monkeypatch.setattr(relay.metrics, "report", away)
-    meters.called("m", "completed")
+    meters.posted("retry")
     for _ in range(4):
         meters.flush()
 
-    assert written == [{("calls", "m", "completed"): 1.0}] * 2
-    assert (("calls", "m", "completed"), 1.0) in relay.metrics.snapshot(100).series
+    assert written == [{("delivery_attempts", "", "retry"): 1.0}] * 2
+    assert (("delivery_attempts", "", "retry"), 1.0) in relay.metrics.snapshot(100).series
 
 
 def test_open_metrics_where_it_is_accepted(client, busy):

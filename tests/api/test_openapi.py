@@ -34,6 +34,26 @@ def check(value: object, schema: dict) -> None:
     jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(value)
 
 
+def unnamed_fields(value: object, schema: dict, place: str = "") -> list[str]:
+    """The fields of an answer that its schema does not name, where it names any."""
+    parts = [schema]
+    for part in parts:  # grows meanwhile
+        if "$ref" in part:
+            parts.append(DOCUMENT["components"]["schemas"][part["$ref"].rpartition("/")[2]])
+        parts.extend(part.get("allOf", []) + part.get("anyOf", []) + part.get("oneOf", []))
+    named = {name: inner for part in parts for name, inner in part.get("properties", {}).items()}
+    if isinstance(value, list):
+        items = next((part["items"] for part in parts if "items" in part), {})
+        return [each for inner in value for each in unnamed_fields(inner, items, f"{place}[]")]
+    if not isinstance(value, dict) or not named:
+        return []
+    found = [f"{place}.{name}" for name in value if name not in named]
+    for name in value.keys() & named.keys():
+        found += unnamed_fields(value[name], named[name], f"{place}.{name}")
+
+    return found
+
+
 def examples() -> list[tuple[str, dict]]:
     """Each media type of a body or an answer with a schema of its own, and its place."""
     found = []
@@ -172,7 +192,7 @@ def test_real_answers_match_the_document(client, relay):
 
 
 def ask(client: TestClient, method: str, path: str, names: dict, body: object) -> tuple[str, str, int]:
-    """Make a request and compare its answer with the document."""
+    """Make a request and compare its answer with the document, which names every field of it."""
     url = path
     usual = {"requestId": "r-1", "group": "g", "token": "t", "name": "n", "collectionId": "c-1"}
     for name, value in (usual | names).items():
@@ -180,7 +200,9 @@ def ask(client: TestClient, method: str, path: str, names: dict, body: object) -
     answer = (
         client.simulate_request(method, url, json=body) if body is not None else client.simulate_request(method, url)
     )
-    check(answer.json, schema_of(path, method, answer.status_code))
+    schema = schema_of(path, method, answer.status_code)
+    check(answer.json, schema)
+    assert unnamed_fields(answer.json, schema) == [], (method, path)
 
     return method, path, answer.status_code
 

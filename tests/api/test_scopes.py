@@ -14,6 +14,7 @@ from claude_relay.api.scopes import SCOPES
 from claude_relay.core.keys import Scope
 from claude_relay.services import JobRef
 from tests.support.builders import a_completion
+from tests.support.many_jobs import purge
 
 SECRET = "the answer that only a reader may see"
 SUBSETS = [set(chosen) for size in range(1, 4) for chosen in itertools.combinations(Scope, size)]
@@ -156,7 +157,7 @@ def test_a_purged_job_is_told_to_a_reader_only(relay, key):
     for owner in ("k-submit", "k-read-submit"):
         relay.cancel(JobRef(request_id="old", owner=owner))
     late = time.time() + 1e6
-    relay._store.write(lambda tx: tx.purge(done_before=late, failed_before=late, limit=9, size=2**40))
+    assert purge(relay._store, late) == 2
     texts = [
         json.dumps([submit(client, "old").json, client.simulate_post("/api/jobs/old/cancel").json])
         for client in clients.values()

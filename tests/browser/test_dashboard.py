@@ -223,6 +223,8 @@ def test_axe_has_no_findings_and_nothing_is_cut_off(
         rig.submit({"requestId": "looked-at", "prompt": "Hei"})
         rig.finished("looked-at")
         rig.command("keys", "add", "looked-at")
+        template = {"body": {"prompt": "Read {{text}}"}, "shared": True}
+        rig.http.put(f"{rig.url}/api/templates/looked-at", json=template, timeout=9)
     page = open_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.goto("/dashboard/login")
     findings = check(page, axe)
@@ -231,10 +233,19 @@ def test_axe_has_no_findings_and_nothing_is_cut_off(
         page.goto(f"/dashboard{path}")
         findings += check(page, axe)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-    for path, button in (("/jobs?status=completed", "Retry"), ("/keys", "Revoke")):
+    questions = (
+        ("/jobs?status=completed", "Retry"),
+        ("/keys", "Revoke"),
+        ("/templates", "Delete"),
+        ("/destinations", "Replay"),
+    )
+    for path, button in questions:
         page.goto(f"/dashboard{path}")
         if button == "Retry":
             page.get_by_label("With").select_option("all")
+        elif button == "Replay":
+            page.get_by_label("Host").fill("127.0.0.1")
+            page.get_by_label("since").fill("1h")
         page.get_by_role("button", name=button).first.click()
         expect(page.get_by_role("heading", name=re.compile(rf"^{button}.*\?"))).to_be_visible()
         findings += check(page, axe)

@@ -196,3 +196,29 @@ def test_https_to_a_silent_port_ends_in_time(
     code, _, err = run("list")
 
     assert (code, "use http:// instead of https://" in err) == (69, True), err
+
+
+@pytest.mark.parametrize("option", ["--schema", "--from-json", "--jsonl"])
+def test_a_file_that_is_no_json_is_named_with_its_option(run: Run, tmp_path: Path, option: str) -> None:
+    """And with the line; the first line of the file is whole."""
+    (tmp_path / "cut.json").write_text(
+        '{"prompt":\n"a\n' if option != "--jsonl" else '{"prompt": "a"}\n{"prompt": "b\n'
+    )
+    code, _, err = run("submit", "--dry-run", option, "cut.json", "Les" if option == "--schema" else "-u")
+
+    assert (code, f"{option} cut.json is not valid JSON: at line 2" in err) == (65, True), err
+
+
+def test_a_file_of_another_kind_does_not_fill_the_terminal(run: Run, tmp_path: Path) -> None:
+    """Twenty problems are shown, and the number of the others, of which a hundred are counted."""
+    (tmp_path / "a.csv").write_text("a,b\n" + "1\n" * 500)
+    code, _, err = run("table", "submit", "a.csv", "--prompt", "{{a}}")
+
+    assert (code, len(err.splitlines())) == (65, 21), err
+    assert "(row 20, line 21)" in err and "and 80 more problems" in err
+
+
+def test_a_misspelt_verb_is_named(run: Run) -> None:
+    code, _, err = run("serch", "Les")
+
+    assert (code, "Did you mean 'search'?" in err) == (2, True), err

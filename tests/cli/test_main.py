@@ -316,3 +316,19 @@ def test_help_imports_little(arguments: list[str], absent: tuple[str, ...]) -> N
     modules = done.stderr.split()
     assert "click" in modules
     assert [name for name in modules if name.startswith(absent)] == []
+
+
+def test_status_of_a_job_imports_and_opens_little(store: Path, tmp_path: Path) -> None:
+    """It reads one row: no use case that writes, no queue, no collections, no terminal tables; and no lock is taken."""
+    assert main(["migrate"]) == 0
+    assert main(["submit", "--id", "r-1", "Hei"]) == 0
+    store.with_name("relay.db.lock").unlink()
+    code = "import sys; from claude_relay.cli.main import main; main(['status', 'r-1']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    modules = set(done.stdout.split())
+
+    absent = ("submit", "collections", "execution", "deliveries", "maintenance", "batches", "clock_step")
+    assert "claude_relay.services.queries" in modules
+    assert modules.isdisjoint(f"claude_relay.services.{name}" for name in absent)
+    assert modules.isdisjoint({"claude_relay.core.intake", "claude_relay.storage.group_commit", "persistqueue", "rich"})
+    assert not store.with_name("relay.db.lock").exists()

@@ -12,7 +12,7 @@ import pytest
 
 from claude_relay.cli.render.progress import ProgressLine
 from claude_relay.core.jobs.failure import ErrorType, Remedy
-from claude_relay.services import Relay
+from claude_relay.services import CollectionRef, Relay
 from tests.support.builders import a_completion, a_failure
 from tests.support.eventually import eventually
 
@@ -86,6 +86,30 @@ def test_wait_exits_5_when_a_row_failed_and_retry_runs_it_again(where, run, tabl
     assert run("table", "status", "nope")[0] == 3
 
 
+def test_wait_says_how_many_rows_have_failed_checks(where, run, table: Path, relay: Relay, tmp_path: Path) -> None:
+    """They are completed, so the exit code is 0; a bookkeeper must look at them all the same."""
+    body = {"prompt": "Les {{text}}", "options": {"outputSchema": {"type": "object"}, "checks": ["sum == 1"]}}
+    (tmp_path / "checked.json").write_text(json.dumps(body))
+    run("template", "save", "checked", str(tmp_path / "checked.json"))
+    run("table", "submit", str(table), "-t", "checked", "--id", "j")
+
+    def answer() -> bool:
+        for item in relay.execution.claim("w", limit=2):
+            value = {"sum": item.job.row}
+            relay.execution.complete(item, a_completion(json.dumps(value), json=value))
+        return relay.collections.show(CollectionRef(collection_id="j"))["status"] == "completed"
+
+    eventually(answer, within=30)  # the wrong one is repaired once, after a pause
+    code, out, err = run("table", "submit", str(table), "-t", "checked", "--id", "j", "--wait")
+
+    assert code == 0 and "2 completed, 1 with failed checks, 0 failed" in err
+    assert [line.split(",")[-2:] for line in out.splitlines()] == [
+        ["checksFailed", "failedChecks"],
+        ["0", ""],
+        ["1", "sum == 1"],
+    ]
+
+
 def test_cancel_close_and_redeliver(where, run, relay, table: Path) -> None:
     run("table", "submit", str(table), "--prompt", "Les {{text}}", "--id", "j")
     assert run("table", "close", "j")[0] == 9
@@ -97,7 +121,7 @@ def test_cancel_close_and_redeliver(where, run, relay, table: Path) -> None:
 
 def test_a_folder_is_one_row_a_file_and_can_be_sent_again(where, run, relay, tmp_path: Path, monkeypatch) -> None:
     """In pieces; the same command after a break goes on where it ended, and adds nothing twice."""
-    from claude_relay.cli.verbs import table as verb
+    from claude_relay.cli import table_rows as verb
 
     folder = tmp_path / "invoices"
     folder.mkdir()
@@ -161,7 +185,7 @@ def test_the_progress_line_counts_and_estimates() -> None:
     ("data", "words"),
     [
         (b"nr,text\n1,a\n\n2,\xe5\n", ("byte 16, line 4", "--charset windows-1252")),
-        (b"nr;other\n1;a\n", ("rows[0].text is missing", "the row has nr, other", "(row 1, line 2)")),
+        (b"nr;other\n1;a\n", ("rows[0].text is missing", "the row's columns are nr, other", "(row 1, line 2)")),
         (b'nr;text\n1;"a\nb"\n2;' + b"x" * (2**20 + 1) + b"\n", ("rows[1].text", "1,048,577 bytes", "(row 2, line 4)")),
         (b"text\n" + b"a\n" * 10_001, ("more than 10,000 rows", "split the file")),
     ],
@@ -176,3 +200,29 @@ def test_a_bad_table_is_named_by_row_line_and_column(
     assert (code, out) == (65, "")
     assert [word for word in words if word not in err] == []
     assert relay.collections.all(owner=None)[0] == []
+
+
+def test_no_half_of_a_table_is_run_where_a_piece_is_refused(where, run, relay, tmp_path: Path, monkeypatch) -> None:
+    """In the first piece: nothing was made. In a later one: the rows before it are cancelled, and it is said."""
+    monkeypatch.setattr("claude_relay.cli.table_rows._PIECE", 40)
+    file = tmp_path / "long.csv"
+    template = tmp_path / "t.json"
+    template.write_text('{"prompt": "{{text}}", "options": {"maxTokens": "{{n}}"}}', encoding="utf-8")
+    run("template", "save", "t", str(template))
+    rows = [f"{'x' * 15},{number}" for number in range(1, 6)]
+    command = ("table", "submit", str(file), "-t", "t", "--id", "j")
+
+    file.write_text("\n".join(["text,n", f"{'x' * 15},0", *rows]), encoding="utf-8")
+    code, _, err = run(*command)
+    assert code == 65 and "(row 1, line 2)" in err
+    assert run("table", "status", "j")[0] == 3
+
+    file.write_text("\n".join(["text,n", *rows, f"{'x' * 15},0"]), encoding="utf-8")
+    code, _, err = run(*command)
+    assert (
+        code == 65
+        and "(row 6, line 7)" in err
+        and "j: a row was refused, so the 4 rows before it were cancelled" in err
+    )
+    status = json.loads(run("table", "status", "j", "--json")[1])
+    assert (status["status"], status["total"], status["failed"]) == ("failed", 4, 4)

@@ -26,6 +26,20 @@ def test_a_template_is_saved_listed_shown_used_and_deleted(where, run, relay, tm
     assert run("submit", "-t", "les", "-v", "text", "x")[0] == 65
 
 
+def test_numbers_keep_their_digits(where, run, relay, tmp_path: Path) -> None:
+    """From a file of the command line to the prompt, over HTTP as well: 1.10 is no 1.1 to a bookkeeper."""
+    (tmp_path / "sum.txt").write_text("{{sum}} {{rest}}", encoding="utf-8")
+    body = tmp_path / "body.json"
+    body.write_text('{"template": "sum", "requestId": "r-1", "variables": {"sum": 1.10, "rest": [2.50, {"x": 1e2}]}}')
+    run("template", "save", "sum", str(tmp_path / "sum.txt"))
+
+    assert run("submit", "--from-json", str(body))[0] == 0
+    body.write_text(body.read_text().replace("r-1", "r-2"))
+    assert run("submit", "--jsonl", str(body))[0] == 0
+    prompts = [relay.queries.job_details(_ref(name))["request"]["prompt"] for name in ("r-1", "r-2")]
+    assert prompts == ['1.10 [2.50,{"x":1e2}]'] * 2
+
+
 def test_a_body_with_a_fault_is_bad_input(where, run, tmp_path: Path) -> None:
     body = tmp_path / "t.json"
     body.write_text('{"prompt": "{{a}}", "options": {"maxTokens": -1}}')

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from claude_relay.core.files.uploaded import UploadedFile
 from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.failure import PartialResponse
 from claude_relay.core.policy import Policy
-from claude_relay.errors import Conflict
+from claude_relay.errors import Conflict, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
+from claude_relay.services.clock_step import read_clocks
 from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
@@ -185,6 +187,34 @@ def test_the_purge_lets_others_write_between_large_jobs(relay: Relay, clock: Clo
 
     assert relay.maintenance.purge(step_done=lambda: steps.append(relay.queries.overview()["jobs"]["completed"])) == 8
     assert steps == [7, 6, 5, 4, 0]
+
+
+@pytest.mark.parametrize(("seconds_a_job", "largest"), [(0.0, 128), (0.0008, 16)])
+def test_the_purge_takes_steps_of_a_bounded_time(
+    relay: Relay, store: Store, clock: Clock, seconds_a_job: float, largest: int
+) -> None:
+    """A step that was short is followed by one twice as large, and one that took too long by one half as large."""
+    names = [f"r-{number}" for number in range(300)]
+    relay.submit_many([a_submission(name, webhook_url=None, deadline_at=clock() + 1) for name in names])
+    clock.advance(2)
+    while relay.maintenance.expire():
+        pass
+    clock.advance(31 * 86400)
+    maintenance, sizes, paused, seconds = relay.maintenance, [], [], [0.0]
+    step = maintenance._purge_step
+
+    def timed_step(jobs: Sequence[str]) -> tuple[int, Sequence[str]]:
+        sizes.append(len(jobs))
+        seconds[0] += 0.001 + seconds_a_job * len(jobs)
+        return step(jobs)
+
+    maintenance._purge_step = timed_step  # type: ignore[method-assign,assignment]
+    maintenance._clock, maintenance._sleep = (lambda: seconds[0]), paused.append
+
+    assert maintenance.purge() == 300
+    assert sizes[:4] == [8, 16, 32, 64] if not seconds_a_job else [8, 16, 16, 16]
+    assert max(sizes) == largest
+    assert paused[0] == pytest.approx(0.001 + seconds_a_job * 8)
 
 
 def test_unfinished_and_undelivered_jobs_are_never_purged(relay: Relay, clock: Clock) -> None:
@@ -395,3 +425,21 @@ def test_a_reader_of_events_goes_on_from_its_cursor(relay: Relay) -> None:
     following, cursor = read(cursor)
     assert following == ["a cancelled"]
     assert read(cursor) == ([], cursor)
+
+
+def test_a_prepared_submit_is_stored_without_waiting(place: Place) -> None:
+    """It is handed over once it is durable; a repeat gets the job that is there, and another body a conflict."""
+    relay = Relay(open_at(place), QuietNotifier(), Policy(), read_clocks=read_clocks)
+    outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for submission in (a_submission("r-1"), a_submission("r-1"), a_submission("r-1", body_hash="other")):
+        prepared = relay.prepare_submit(submission, owner="admin", now=time.time())
+        prepared.store(outcomes.put)
+    first, repeat, conflict = (outcomes.get(timeout=30) for _ in range(3))
+    [stored] = relay.queries.jobs(JobFilter(limit=2)).jobs
+    relay.close()
+
+    assert (first.duplicate, repeat.duplicate, first.job.id == repeat.job.id) == (False, True, True)
+    assert isinstance(conflict, Conflict)
+    assert stored["requestId"] == "r-1"
+    prepared.store(outcomes.put)
+    assert isinstance(outcomes.get(timeout=30), StoreUnavailable)  # closed

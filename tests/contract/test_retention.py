@@ -20,6 +20,7 @@ from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sql import records
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
+from tests.support.many_jobs import purge
 
 ENDED = (State.COMPLETED, State.FAILED, State.CANCELLED)
 DONE_BEFORE, FAILED_BEFORE = 200.0, 100.0
@@ -63,7 +64,7 @@ def test_the_purge_erases_exactly_the_jobs_past_their_retention(store: Store) ->
             tx._run(sql, (delivery.value, token, ended_at, job.id))
 
     store.write(arrange)
-    store.write(lambda tx: tx.purge(done_before=DONE_BEFORE, failed_before=FAILED_BEFORE, limit=len(cases), size=2**40))
+    purge(store, DONE_BEFORE, failed_before=FAILED_BEFORE)
     for number, (state, delivery, finished_at, delay) in enumerate(cases):
         delivered_at = finished_at + delay if delivery is not None and delivery.final else None
         purged = not store.read(lambda tx, number=number: tx.find(f"r-{number}", None))

@@ -13,6 +13,7 @@ import pytest
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import PartialResponse
 from claude_relay.core.policy import Policy
+from claude_relay.core.retention import PurgeCutoffs
 from claude_relay.services import Relay
 from claude_relay.storage.postgres import PostgresStore
 from tests.support.builders import QuietNotifier, a_completion, a_submission
@@ -179,6 +180,28 @@ def test_each_use_case_takes_two_round_trips(place: str, distant: DistantServer)
     assert counted == dict.fromkeys(counted, 2) | {"claim": 3, "claim of a delivery": 3}
 
 
+def test_a_step_of_the_purge_takes_as_many_round_trips_for_forty_jobs_as_for_two(
+    place: str, distant: DistantServer
+) -> None:
+    """A statement a table, not a job: with one for each the fleet waited fifty trips for each step."""
+    relay = open_relay(distant.url(place))
+
+    def purge(count: int) -> int:
+        relay.submit_many([a_submission(f"r-{count}-{number}", webhook_url=None) for number in range(count)])
+        for claimed in relay.execution.claim("w", limit=count):
+            relay.execution.complete(claimed, a_completion())
+        cutoffs = PurgeCutoffs(done_before=4e9, failed_before=4e9)
+        jobs, _ = relay._store.read(lambda tx: tx.purgeable(cutoffs, after=(-1.0, ""), limit=99))
+        assert len(jobs) == count
+        return trips(distant, lambda: relay._store.write(lambda tx: tx.purge(jobs, cutoffs, size=2**20)))
+
+    purge(1)
+    few, many = purge(2), purge(40)
+    relay.close()
+
+    assert few == many <= 7
+
+
 def test_updates_of_no_indexed_column_stay_in_their_page(place: str, postgres: Cluster) -> None:
     """HOT updates: marks, checkpoints and renewals write no index, as pages keep some space for them."""
     relay = open_relay(place)
@@ -189,7 +212,7 @@ def test_updates_of_no_indexed_column_stay_in_their_page(place: str, postgres: C
     for item in claimed:
         relay.execution.sending(item)
     for _ in range(2):
-        relay.execution.renew("w", [item.job.id for item in claimed])
+        relay.execution.renew("w", claimed)
     for item in claimed[:100]:
         for text in ("one", "one two"):
             relay.execution.checkpoint(item, PartialResponse(text=text))

@@ -20,6 +20,7 @@ import pytest
 from claude_relay.core.jobs.failure import PartialResponse
 from claude_relay.core.jobs.fairness import Flow
 from claude_relay.core.policy import Policy
+from claude_relay.core.retention import PurgeCutoffs
 from claude_relay.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
 from claude_relay.ports import JobFilter, Transaction
 from claude_relay.services import JobRef, Relay
@@ -303,7 +304,9 @@ def test_every_query_uses_its_index(store: SqliteStore) -> None:
         tx.calls("x")
         tx.events("x")
         tx.delivery_attempts("x")
-        tx.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
+        cutoffs = PurgeCutoffs(done_before=1e12, failed_before=0.0)
+        tx.purgeable(cutoffs, after=(-1.0, ""), limit=1)
+        tx.purge(["x"], cutoffs, size=1)
         tx.jobs(JobFilter(limit=1))
         tx.jobs(JobFilter(limit=1, group="g"))
         return job

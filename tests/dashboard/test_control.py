@@ -84,7 +84,9 @@ def test_a_destination_is_paused_and_its_callbacks_wait_until_it_is_resumed(rela
     relay.deliveries.record_attempt(sent, Reply(status=200))
     assert sent.request_id == "r-2"
     assert relay.deliveries.next_due() is None
-    assert "a.example: paused" in admin.get("/dashboard/jobs/r-1").text
+    page = admin.get("/dashboard/jobs/r-1")
+    assert "a.example: paused" in page.text and "It waits." in page.text
+    assert 'href="/dashboard/destinations"' in page.page and "Redeliver" not in page.text
     clock.advance(30 * 86_400)
     assert relay.deliveries.expire_stalled() == 0
 
@@ -126,7 +128,9 @@ def test_a_sample_is_a_signed_callback_that_costs_nothing(relay, admin):
     assert (sent.delivery.url, b"sample callback" in sent.body) == ("https://hook.example/x", True)
     assert relay.queries.cost(by="day")["total"]["calls"] == 0
     relay.deliveries.record_attempt(sent, Reply(status=200, excerpt="ok"))
-    assert "200" in page.get(page.path).text
+    page.get(page.path)
+    assert "200" in page.text and "No call was made" in page.text
+    assert 'value="redeliver"' in page.page and 'value="retry"' not in page.page  # there is no call to make again
 
 
 def test_a_replay_sends_every_result_of_a_host_since_a_time_after_a_question(relay, admin, clock):
@@ -203,6 +207,7 @@ def test_the_overview_names_what_needs_a_person_with_its_button(relay, admin, cl
     relay.pause("nightly")
     page = admin.get("/dashboard")
     assert "1 given up: https://hook.example" in page.text
+    assert re.search(r"given up since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(", page.text)
     action = re.search(r'action="(/dashboard/jobs\?dead=true[^"]+)"', page.page)[1].replace("&amp;", "&")
     assert "Redeliver 1 job?" in page.post(action, act="redeliver", which="all").text
     page.post(action, act="redeliver", which="all", confirm="1")

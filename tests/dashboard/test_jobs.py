@@ -197,6 +197,7 @@ def test_a_key_that_may_only_read_has_no_buttons_and_is_refused(relay, named):
     page = reader.get("/dashboard/jobs")
     assert (listed(page), 'value="redeliver"' in page.page, 'type="checkbox"' in page.page) == (["r-1"], False, False)
     token = reader.session_token
+    assert "/dashboard/try" not in reader.get("/dashboard").page + reader.get("/dashboard/jobs?group=none").page
     refused = reader.post("/dashboard/jobs", token=token, act="redeliver", which="selected", id=["reader/r-1"])
     assert "read-only" in refused.text
     assert (refused.status, deliveries(relay, "dead")) == (403, 1)

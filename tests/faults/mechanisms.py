@@ -53,6 +53,18 @@ MECHANISMS = (
         without={"claude_relay.storage.sqlite.open_file.OpenFile._compare": lambda self: None},
     ),
     Mechanism(
+        row="A1",
+        test="tests/contract/test_sqlite_space.py"
+        "::test_an_earlier_copy_of_the_same_file_over_it_is_noticed[before it shrank]",
+        without={"claude_relay.storage.sqlite.open_file._SHRUNK": slice(0, 0)},
+    ),
+    Mechanism(
+        row="A1",
+        test="tests/contract/test_sqlite_space.py"
+        "::test_an_earlier_copy_of_the_same_file_over_it_is_noticed[after it shrank]",
+        without={"claude_relay.storage.sqlite.open_file._least_size": lambda header, size: 0},
+    ),
+    Mechanism(
         row="S2",
         test="tests/api/test_scopes.py::test_in_a_bulk_request_continue_from_is_refused_and_the_others_are_accepted",
         without={"claude_relay.api.auth.Caller.may": lambda self, scope: True},

@@ -60,7 +60,7 @@ def test_an_api_out_of_file_handles_recovers_and_keeps_every_202(tmp_path: Path)
         for item in crowd:
             item.close()
         assert rig.api.alive
-        answer = eventually(lambda: rig.submit({"prompt": "x", "requestId": "after"}), within=20)
+        answer = eventually(lambda: rig.submit({"prompt": "x", "requestId": "after"}), within=60)
 
         assert answer.status_code == 202
         known = {job["requestId"] for job in rig.get("/api/jobs")["jobs"]}
@@ -107,7 +107,7 @@ def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
                 # 503 where the store had no memory.
                 assert answer.status_code == answer.json()["status"] in (500, 503)
                 refused += 1
-        small = eventually(lambda: rig.submit({"prompt": "small", "requestId": "small"}), within=20)
+        small = eventually(lambda: rig.submit({"prompt": "small", "requestId": "small"}), within=60)
 
         assert small.status_code == 202 and refused
         assert sorted(job["requestId"] for job in rig.get("/api/jobs")["jobs"]) == sorted(kept)

@@ -44,7 +44,7 @@ def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp
             rig.submit({"prompt": "backing off", "requestId": "backing-off", "webhookUrl": url})
             delayed_at = time.monotonic()
             rig.submit({"prompt": "x", "requestId": "delayed", "webhookUrl": url, "delay": "8s", "deadline": "1h"})
-            hook.wait_for(1, path="/busy", timeout=20)
+            hook.wait_for(1, path="/busy", timeout=60)
             eventually(lambda: rig.get("/api/jobs/long")["partialResponse"] and tries)
             clock.set(by, rig.api.pid, rig.worker.pid)
             set_at = time.monotonic()
@@ -52,7 +52,7 @@ def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp
             hook.wait_for(2, path="/hook", timeout=25)
             backing_off, delayed = (rig.finished(name) for name in ("backing-off", "delayed"))
             waited = time.monotonic() - delayed_at
-            hook.wait_for(2, path="/busy", timeout=20)
+            hook.wait_for(2, path="/busy", timeout=60)
             again = time.monotonic() - set_at
             assert (backing_off["status"], delayed["status"]) == ("completed", "completed")
             assert rig.status("long")["status"] == "processing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from benchmarks.texts import measure
 from claude_relay.events.messages import decode
 from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
 from tests.support.rig import KEY, Rig
@@ -70,3 +72,13 @@ def test_a_stream_ends_with_its_server(tmp_path: Path) -> None:
         resumed = decode(again.iter_lines(decode_unicode=True))
         assert next(resumed).id == last
         assert next(resumed).data["requestId"] == "r-2"
+
+
+def test_text_reaches_the_streams_of_every_machine_soon(tmp_path: Path, database: str) -> None:
+    """300 ms and a second, with room for a busy machine; no event follows the piece that is waited for."""
+    waits = measure(tmp_path, database, pieces=6)
+
+    assert len(waits) == 4 and all(len(seconds) == 5 for seconds in waits.values())
+    for name, seconds in waits.items():
+        assert max(seconds) < (10 if "another" in name else 5), (name, seconds)
+        assert statistics.median(seconds) < (3 if "another" in name else 1), (name, seconds)

@@ -70,13 +70,13 @@ def test_every_202_is_found_after_the_way_back(
             assert rig.submit({"prompt": "x", "requestId": name, **headers}).status_code == 202
             rig.finished(name)
         assert rig.submit({"prompt": "[sandbox: slow 6s] x", "requestId": "running"}).status_code == 202
-        eventually(lambda: rig.status("running")["status"] == "processing", within=20)
+        eventually(lambda: rig.status("running")["status"] == "processing", within=60)
         assert rig.command("backup", str(backup)).returncode == 0
 
         damage(store, backup)
         late, refused = submit_until_refused(rig, "late")
         ready = rig.http.get(f"{rig.url}/health/ready", timeout=10)
-        alert = eventually(lambda: alerts(hook), within=40)[0]
+        alert = eventually(lambda: alerts(hook), within=60)[0]
         doctor = rig.command("doctor", "--json")
         assert rig.worker.stop(60) == 0
         assert rig.api.stop(60) == 0
@@ -112,7 +112,7 @@ def test_a_store_that_is_put_back_is_used_again(tmp_path: Path, hook: Receiver) 
         assert rig.submit({"prompt": "x", "requestId": "first"}).status_code == 202
         store.rename(store.with_name("elsewhere"))
         _, refused = submit_until_refused(rig, "late")
-        eventually(lambda: alerts(hook), within=40)
+        eventually(lambda: alerts(hook), within=60)
         store.with_name("elsewhere").rename(store)
 
         eventually(lambda: rig.submit({"prompt": "x", "requestId": "last"}).status_code == 202, within=30)
@@ -136,7 +136,7 @@ def test_a_removed_store_is_not_replaced_by_an_empty_one(tmp_path: Path, hook: R
         rig.start()
         assert rig.submit({"prompt": "x", "requestId": "first"}).status_code == 202
         remove(store, store)
-        alert = eventually(lambda: alerts(hook), within=40)[0]
+        alert = eventually(lambda: alerts(hook), within=60)[0]
         rig.worker.stop(60)
         rig.api.stop(60)
         refused = rig.command("migrate")

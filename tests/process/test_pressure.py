@@ -83,7 +83,7 @@ def test_a_full_group_is_worked_off_in_its_order_as_fast_as_its_calls_end(tmp_pa
 
         asked = [re.findall(r"(?:early|late) [0-9]+", str(seen.body))[0] for seen in upstream.books]
         assert asked == [*(f"early {number}" for number in range(15)), *(f"late {number}" for number in range(5))]
-        assert time.monotonic() - began < 10  # 19 calls of a tenth of a second, one after the other
+        assert time.monotonic() - began < 15  # 19 calls of a tenth of a second; with one in each sweep 19 s
 
 
 def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
         eventually(lambda: len(upstream.books) == 40, within=60)
 
         spent = upstream.books[-1].began_at - upstream.books[0].began_at
-        assert 3.5 < spent < 8
+        assert 3.5 < spent < 20  # with one in each sweep 39 s
 
 
 @pytest.mark.parametrize(

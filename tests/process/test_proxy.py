@@ -89,7 +89,7 @@ def front(request, relay) -> Iterator[Front]:
             command, stdout=out, stderr=out, env={"PATH": os.environ["PATH"], "HOME": str(folder)}
         )
     try:
-        eventually(lambda: _open(port) or _ended(process, log), within=20)
+        eventually(lambda: _open(port) or _ended(process, log), within=60)
         yield Front(port, folder / "ca.pem")
     finally:
         process.terminate()

@@ -41,10 +41,10 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
             "held": {"onInterrupt": "hold"},
         }.items():
             rig.submit({"prompt": f"long {name}", "requestId": name, "webhookUrl": url, **more})
-        eventually(lambda: len(upstream.books) == 6 and rig.get("/api/jobs/cancelled")["partialResponse"], within=40)
+        eventually(lambda: len(upstream.books) == 6 and rig.get("/api/jobs/cancelled")["partialResponse"], within=60)
 
         assert rig.post("/api/jobs/cancelled/cancel").status_code == 200
-        ended = {item.json["requestId"]: item.json for item in hook.wait_for(2, timeout=20)}
+        ended = {item.json["requestId"]: item.json for item in hook.wait_for(2, timeout=60)}
         assert {name: body["errorType"] for name, body in ended.items()} == {
             "cancelled": "cancelled",
             "late": "deadline",
@@ -65,7 +65,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
         eventually(lambda: len(upstream.books) == 7)
         rig.worker.signal(TERM)
         rig.worker.signal(TERM)  # at once
-        assert rig.worker.wait(20) == 0
+        assert rig.worker.wait(60) == 0
         assert rig.status("again")["errorType"] == "interrupted"
         assert rig.status("held")["status"] == "pending"
 
@@ -85,7 +85,7 @@ def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
         [delivered] = hook.wait_for(1, timeout=30)
         go_on.set()
         frozen.signal(CONT)
-        eventually(lambda: "lost" in frozen.output() or "refused" in frozen.output(), within=20)
+        eventually(lambda: "lost" in frozen.output() or "refused" in frozen.output(), within=60)
 
         assert delivered.json["response"] == "Hello from the fake."
         assert delivered.json["possibleDuplicateCharge"]

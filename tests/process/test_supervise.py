@@ -68,22 +68,22 @@ def another(process: subprocess.Popen[bytes], verb: str, than: int) -> Callable[
 
 
 def test_a_daemon_that_ends_is_restarted_and_no_job_is_lost(rig, supervisor):
-    eventually(lambda: rig.http.get(f"{rig.url}/health/ready", timeout=5).status_code == 200, within=40)
+    eventually(lambda: rig.http.get(f"{rig.url}/health/ready", timeout=5).status_code == 200, within=60)
     rig.submit({"prompt": "[sandbox: slow 3s] x", "requestId": "r-1"})
-    eventually(lambda: rig.status("r-1")["status"] == "processing", within=20)
+    eventually(lambda: rig.status("r-1")["status"] == "processing", within=60)
     worker = children(supervisor.pid)["worker"]
     subprocess.run(["kill", "-9", str(worker)], check=True)
 
-    eventually(another(supervisor, "worker", worker), within=20)
+    eventually(another(supervisor, "worker", worker), within=60)
     assert rig.finished("r-1", within=60)["status"] == "completed"
 
 
 def test_a_signal_reaches_both_and_the_exit_code_is_0(rig, supervisor):
-    eventually(lambda: rig.http.get(f"{rig.url}/health/ready", timeout=5).status_code == 200, within=40)
+    eventually(lambda: rig.http.get(f"{rig.url}/health/ready", timeout=5).status_code == 200, within=60)
     kept = children(supervisor.pid)
     supervisor.send_signal(signal.SIGTERM)
 
-    assert supervisor.wait(30) == 0
+    assert supervisor.wait(60) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in kept.values())
 
 

@@ -46,4 +46,4 @@ def test_why_shows_the_last_reply_and_a_command_that_can_succeed(tmp_path: Path)
 
         command = shlex.split(shown["302"].rpartition("Next: claude-relay ")[2].replace("(free)", ""))
         assert rig.command(*command).returncode == 0
-        assert hook.wait_for(1, path="/new", timeout=20)
+        assert hook.wait_for(1, path="/new", timeout=60)

@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -31,6 +31,46 @@ class NoFetcher:
 
     def fetch(self, url: str, *, max_bytes: int, stop: Any) -> Any:
         raise AssertionError(f"{url} was fetched")
+
+
+@dataclass
+class KeptSpan:
+    """A span that keeps what it gets."""
+
+    name: str
+    parent: str | None
+    began: float | None
+    attributes: dict[str, Any]
+    traceparent: str | None = None
+    ended: float | None = None
+    error: str | None = None
+
+    def set(self, attributes: dict[str, Any]) -> None:
+        self.attributes |= attributes
+
+    def end(self, *, error: str | None = None, at: float | None = None) -> None:
+        self.ended, self.error = at, error
+
+
+class Spans:
+    """A tracer that keeps its spans."""
+
+    def __init__(self) -> None:
+        self.spans: list[KeptSpan] = []
+
+    def start(
+        self,
+        name: str,
+        *,
+        parent: str | None,
+        kind: str,
+        at: float | None = None,
+        attributes: dict[str, Any] | None = None,
+    ) -> KeptSpan:
+        self.spans.append(KeptSpan(name, parent, at, dict(attributes or {})))
+        return self.spans[-1]
+
+    def close(self) -> None: ...
 
 
 class World:
@@ -123,6 +163,27 @@ def test_jobs_share_a_batch_and_each_gets_its_own_outcome(world: World) -> None:
         assert call["upstreamRequestId"] == "msgbatch_000001"
     assert world.ledger() == pytest.approx(float(sum(world.upload_cache.paid.values())), abs=1e-12)
     assert set(world.upload_cache.answered.values()) == {1}
+
+
+def test_each_call_of_a_batch_is_a_span_under_the_trace_of_its_caller(world: World) -> None:
+    """CONTRACT §9: from when the batch was sent, with the attributes of a live call."""
+    tracer = Spans()
+    world.worker = world.another("w", tracer=tracer)
+    parents = {name: f"00-{name * 32}-{name * 16}-01" for name in "ab"}
+    for name, parent in parents.items():
+        world.submit(name, traceparent=parent)
+    world.ended("a", "b")
+    calls = [span for span in tracer.spans if span.name == "anthropic.messages.create"]
+    waits = [span for span in tracer.spans if span.name == "claude_relay.wait"]
+
+    assert {span.parent for span in calls} == {span.parent for span in waits} == set(parents.values())
+    for span in calls:
+        assert span.attributes["claude_relay.batch.id"] == "msgbatch_000001"
+        assert span.attributes["gen_ai.request.stream"] is False
+        assert span.began is not None and span.ended is not None and span.began <= span.ended
+    [done] = [span for span in calls if span.parent == parents["a"]]
+    assert done.error is None and done.attributes["gen_ai.usage.output_tokens"] > 0
+    assert done.attributes["anthropic.message.stop_reason"] == "end_turn"
 
 
 def test_a_failed_job_of_a_batch_says_what_the_batch_has_saved(new_store: NewStore) -> None:

@@ -10,58 +10,14 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.collections.intake import parse_collection, parse_more_rows
 from claude_relay.core.deliveries.delivery import Reply
-from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.jobs.job_filter import JobFilter
 from claude_relay.core.policy import Policy
-from claude_relay.errors import Busy, Conflict, NotFound
+from claude_relay.errors import Busy, Conflict, InvalidRequest, NotFound
 from claude_relay.ports import Store
-from claude_relay.services import CollectionRef, JobRef, Relay
-from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
-from tests.support.intake import an_intake_context
-
-CONTEXT = an_intake_context()
-C = CollectionRef(collection_id="c")
-
-
-def rows(count: int, start: int = 0) -> list[dict[str, str]]:
-    return [{"text": str(number)} for number in range(start, start + count)]
-
-
-def create(relay: Relay, clock: Clock, count: int = 3, **fields: Any):
-    body = {
-        "collectionId": "c",
-        "template": {"prompt": "Les {{text}}"},
-        "webhookUrl": "https://hook.example/in",
-        "rows": rows(count),
-        **fields,
-    }
-    body = {name: value for name, value in body.items() if value is not None}
-    request = parse_collection(body, now=clock(), context=CONTEXT)
-    return relay.collections.create(request, CONTEXT, now=clock())
-
-
-def add(relay: Relay, clock: Clock, count: int, start: int = 0, key: str | None = None):
-    request = parse_more_rows({"rows": rows(count, start)})
-    return relay.collections.add_rows(C, request, CONTEXT, key=key, now=clock())
-
-
-def finish(relay: Relay, *failing: int, limit: int = 100) -> int:
-    claimed = relay.execution.claim("w", limit=limit)
-    for item in claimed:
-        if item.job.row in failing:
-            relay.execution.fail(item, a_failure(ErrorType.REFUSED, Remedy.FAIL))
-        else:
-            relay.execution.complete(item, a_completion())
-    return len(claimed)
-
-
-def callbacks(relay: Relay, status: int = 200) -> list[dict[str, Any]]:
-    taken = relay.deliveries.claim("w", limit=100)
-    for item in taken:
-        relay.deliveries.record_attempt(item, Reply(status=status))
-    return [json.loads(item.body) for item in taken]
+from claude_relay.services import JobRef, Relay
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
+from tests.support.collections import C, add, callbacks, create, finish
 
 
 @pytest.fixture
@@ -132,25 +88,6 @@ def test_rows_are_seen_by_nobody_before_all_are_there(store: Store, relay: Relay
     assert seen == [(0, 0, 0)] * 3
     assert len(other.queries.jobs(JobFilter(limit=1000)).jobs) == 250
     assert len(other.execution.claim("w", limit=1000)) == 250
-
-
-def test_rows_of_one_collection_in_batches_are_not_planned_before_all_are_there(
-    store: Store, relay: Relay, clock: Clock
-) -> None:
-    planned: list[object] = []
-    real = relay.collections._rows._add_piece
-
-    def look(*args: Any) -> Any:
-        made = real(*args)
-        clock.advance(60)
-        planned.append(relay.batches.plan("w"))
-        return made
-
-    relay.collections._rows._add_piece = look  # type: ignore[method-assign]
-    create(relay, clock, 250, mode="batch")
-
-    assert planned == [None] * 3
-    assert relay.batches.plan("w") is not None
 
 
 def test_rows_that_end_together_create_one_callback(store: Store, relay: Relay, clock: Clock) -> None:
@@ -443,42 +380,100 @@ def test_the_receiver_acknowledges_the_callback_of_a_generation(store: Store, cl
     assert body["resultsUrl"] == "https://r.example/api/collections/c/results"
 
 
-def test_rows_share_as_few_batches_as_their_size_allows(relay: Relay, clock: Clock) -> None:
-    """`mode: batch`: 250 rows are one batch, put into it in steps and not sent before; a single job is in another."""
-    relay.submit(a_submission("single", mode="batch"))
-    create(relay, clock, 250, mode="batch")
-    clock.advance(60)
-    steps = 0
-    while relay.batches.plan("w") is not None:
-        steps += 1
-    counts = []
-    while (batch := relay.batches.claim_due("w")) is not None:
-        counts.append((batch.count, len(relay.batches.contents(batch))))
+def test_the_end_counts_the_rows_with_a_failed_check(relay: Relay, clock: Clock) -> None:
+    """In the callback and the status: rows, not checks; a retried row that passes counts no more."""
+    schema = {"type": "object", "properties": {"a": {"type": "number"}}}
+    options = {"outputSchema": schema, "checks": ["a == 1", "a < 2"]}
+    create(relay, clock, 3, template={"prompt": "Les {{text}}", "options": options})
 
-    assert sorted(counts) == [(1, 1), (250, 250)] and steps > 3
-    assert relay.collections.show(C)["processing"] == 250
+    def run(*wrong: int) -> dict[str, Any]:
+        while claimed := relay.execution.claim("w", limit=10):
+            for item in claimed:
+                answer = {"a": 3 if item.job.row in wrong else 1}
+                relay.execution.complete(item, a_completion(json.dumps(answer), json=answer))
+            clock.advance(120)
+        [body] = callbacks(relay)
+        return body
 
-
-def test_a_batch_of_rows_ends_at_the_limit_of_bytes(
-    relay: Relay, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And nothing of the collection is left behind."""
-    monkeypatch.setattr("claude_relay.services.batch_planner.MOST_BYTES", 20_000)
-    create(relay, clock, 250, mode="batch")
-    while relay.batches.plan("w") is not None:
-        if (batch := relay.batches.claim_due("w")) is not None:
-            relay.batches.sending(batch, [entry.item.custom_id for entry in relay.batches.contents(batch)])
-    while (batch := relay.batches.claim_due("w")) is not None:
-        relay.batches.sending(batch, [entry.item.custom_id for entry in relay.batches.contents(batch)])
-
-    assert relay.collections.show(C)["processing"] == 250
+    assert relay.collections.show(C)["checksFailed"] is None
+    first = run(2)
+    assert (first["completed"], first["checksFailed"]) == (3, 1)
+    assert relay.collections.show(C)["checksFailed"] == 1
+    relay.collection_actions.retry(C, [2])
+    assert run()["checksFailed"] == relay.collections.show(C)["checksFailed"] == 0
 
 
-def test_a_cancel_takes_rows_out_of_their_batch(relay: Relay, clock: Clock) -> None:
-    create(relay, clock, 120, mode="batch")
-    while relay.batches.plan("w") is not None:
+class _Watched:
+    """A store that counts the results that are read while all other writers wait."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.read_under_lock = store, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, work: Any, **options: Any) -> Any:
+        def watched(tx: Any) -> Any:
+            real = tx.row_outcomes
+
+            def count(identity: str, *, numbers: Any) -> Any:
+                self.read_under_lock += len(numbers)
+                return real(identity, numbers=numbers)
+
+            tx.row_outcomes = count
+            try:
+                return work(tx)
+            finally:
+                del tx.row_outcomes
+
+        return self._store.write(watched, **options)
+
+
+def test_the_results_of_a_large_collection_are_read_before_the_lock(store: Store, clock: Clock) -> None:
+    """The transaction that ends the last row reads that row alone, also of the next generation."""
+    watched = _Watched(store)
+    relay = Relay(watched, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(0))  # type: ignore[arg-type]
+    create(relay, clock, 600)
+    while finish(relay, 7):
         pass
-    relay.collection_actions.cancel(C)
+    [first] = callbacks(relay)
 
-    assert relay.collections.show(C)["status"] == "failed"
-    assert [body["failed"] for body in callbacks(relay)] == [120]
+    assert [each["row"] for each in first["results"]] == list(range(1, 601))
+    assert (first["completed"], first["failed"], first["usage"]["input_tokens"]) == (599, 1, 5_990)
+    assert watched.read_under_lock == 1
+    relay.collection_actions.retry(C)
+    finish(relay)
+    [second] = callbacks(relay)
+
+    assert (second["generation"], second["completed"], len(second["results"])) == (2, 600, 600)
+    assert watched.read_under_lock == 2
+
+
+@pytest.mark.parametrize("row", [0, 4, -1])
+def test_a_retry_of_a_row_that_is_not_there_is_refused_by_its_number(relay: Relay, clock: Clock, row: int) -> None:
+    """And nothing is retried; the first and the last row are."""
+    create(relay, clock)
+    finish(relay, 1, 3)
+    with pytest.raises(InvalidRequest, match=f"names row {row}, and the collection has the rows 1 to 3"):
+        relay.collection_actions.retry(C, rows=[1, row])
+
+    assert relay.collections.show(C)["generation"] == 1
+    relay.collection_actions.retry(C, rows=[1, 3])
+    assert relay.collections.show(C)["generation"] == 2
+
+
+def test_the_delivery_of_an_earlier_generation_is_not_that_of_the_present_one(relay: Relay, clock: Clock) -> None:
+    """While rows of a retry run there is no callback; `redeliver` sends the one of the present generation."""
+    create(relay, clock)
+    finish(relay, 2)
+    assert callbacks(relay)[0]["generation"] == 1
+    assert relay.collections.show(C)["delivery"]["status"] == "delivered"
+    assert relay.collection_actions.redeliver(C).state.value == "pending"
+    assert callbacks(relay)[0]["generation"] == 1
+
+    relay.collection_actions.retry(C)
+    assert relay.collections.show(C)["delivery"]["status"] == "none"
+    finish(relay)
+    assert relay.collections.show(C)["delivery"]["status"] == "pending"
+    clock.advance(2)
+    assert callbacks(relay)[0]["generation"] == 2

@@ -375,3 +375,24 @@ def test_only_what_is_in_hand_is_renewed(relay: Relay, store: Store, clock: Cloc
     expiry = {one.id: one.lease.expires_at for one in relay.deliveries.sending() if one.lease}
 
     assert expiry[held.delivery.id] == expiry[lost.delivery.id] + 30
+
+
+def test_a_url_that_answered_410_is_forgotten_with_the_tombstones(relay: Relay, clock: Clock) -> None:
+    """After 30 days; a purge before that keeps the warning."""
+    answered(relay, "r-1")
+    clock.advance(2)
+    send(relay, Reply(status=410))
+    for days, warnings in ((29, 1), (2, 0)):
+        clock.advance(days * 86_400)
+        relay.maintenance.purge()
+        relay._gone_endpoints._read_at = float("-inf")
+        assert len(relay.submit(a_submission(f"after-{days}", webhook_url=f"{DEAD}/x")).warnings) == warnings
+
+
+def test_the_status_of_a_job_names_the_pause_of_its_receiver_and_of_no_other(relay: Relay, clock: Clock) -> None:
+    answered(relay, "r-1")
+    answered(relay, "r-2", url=f"{LIVE}/x")
+    relay.destinations.pause(DEAD)
+
+    assert status(relay, "r-1")["waitingFor"] == f"{DEAD}: paused"
+    assert "waitingFor" not in status(relay, "r-2")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from claude_relay.core.deliveries.delivery import Delivery, Reply
+from claude_relay.core.deliveries.destination import MAX_CONCURRENT
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
 from claude_relay.services import ClaimedDelivery, JobRef, Relay
+from claude_relay.services.deliveries import SentReply
 from claude_relay.storage.header_encryption import key_path
 from claude_relay.storage.sqlite.store import SqliteStore
 from claude_relay.webhooks.error_text import EXCERPT
@@ -95,14 +98,14 @@ def test_a_reply_is_kept_while_the_store_cannot_be_written(
     relay: Relay, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk for a while: still one POST, and it is recorded as accepted."""
-    record, failures = relay.deliveries.record_attempt, [StoreUnavailable("the disk is full")] * 5
+    exchange, failures = relay.deliveries.exchange, [StoreUnavailable("the disk is full")] * 5
 
-    def full(sent: ClaimedDelivery, reply: Reply) -> Delivery:
-        if failures:
+    def full(worker: str, replies: Sequence[SentReply], **more: Any) -> Any:
+        if replies and failures:
             raise failures.pop()
-        return record(sent, reply)
+        return exchange(worker, replies, **more)
 
-    monkeypatch.setattr(relay.deliveries, "record_attempt", full)
+    monkeypatch.setattr(relay.deliveries, "exchange", full)
     answered(relay, "r-1")
     eventually(lambda: delivered(relay, "r-1"))
 
@@ -170,10 +173,16 @@ def test_a_delivery_whose_sender_failed_is_not_renewed(
 ) -> None:
     """After a fault while recording, its lease expires, so that maintenance has it sent again."""
 
+    exchange = relay.deliveries.exchange
+
     def broken(sent: ClaimedDelivery, reply: Reply) -> Delivery:
         raise ZeroDivisionError
 
+    def broken_together(worker: str, replies: Sequence[SentReply], **more: Any) -> Any:
+        return 1 // 0 if replies else exchange(worker, replies, **more)
+
     monkeypatch.setattr(relay.deliveries, "record_attempt", broken)
+    monkeypatch.setattr(relay.deliveries, "exchange", broken_together)
     answered(relay, "r-1")
     eventually(lambda: echo.posts)
     renewed: list[int] = []
@@ -190,28 +199,64 @@ def test_a_delivery_whose_sender_failed_is_not_renewed(
     assert len(relay.deliveries.sending()) == 1  # not taken back yet
 
 
-def test_posts_that_end_together_are_followed_by_one_claim(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A claim waits a moment for the POSTs in flight; without one in flight it is made at once."""
-    echo, now, claims = Echo(), [0.0], []
-    claim = relay.deliveries.claim
-    monkeypatch.setattr(relay.deliveries, "claim", lambda *args, **more: claims.append(args) or claim(*args, **more))
+def test_replies_are_recorded_together_with_the_next_claim(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim waits a moment for the POSTs in flight, so that those that end together and their successors share it."""
+    echo, now, exchanges = Echo(), [0.0], []
+    exchange = relay.deliveries.exchange
+
+    def counted(worker: str, replies: Sequence[SentReply], **more: Any) -> Any:
+        exchanges.append(len(replies))
+        return exchange(worker, replies, **more)
+
+    monkeypatch.setattr(relay.deliveries, "exchange", counted)
     senders = DeliverySender(relay, echo, worker="w", monotonic=lambda: now[0])
     echo.hold.clear()
-    answered(relay, "r-1")
+    for number in range(6):
+        answered(relay, f"r-{number}")
     assert senders._round() == 0.0
-    answered(relay, "r-2")
+    eventually(lambda: len(echo.posts) == MAX_CONCURRENT)
+    echo.hold.set()
+    eventually(lambda: len(senders._replies) == MAX_CONCURRENT)
 
     assert 0 < senders._round() < 0.1
-    assert len(claims) == 1
+    assert exchanges == [0]
 
-    echo.hold.set()
-    eventually(lambda: delivered(relay, "r-1"))
-    eventually(lambda: not senders._in_flight)
+    now[0] = 1.0
     senders._round()
-    assert len(claims) == 2
-
-    eventually(lambda: delivered(relay, "r-2"))
+    assert exchanges == [0, MAX_CONCURRENT]
+    eventually(lambda: len(echo.posts) == 6)
+    eventually(lambda: len(senders._replies) == 2)
+    now[0] = 2.0
+    senders._round()
+    assert exchanges == [0, MAX_CONCURRENT, 2]
+    assert all(delivered(relay, f"r-{number}") for number in range(6))
     senders.stop(5)
+
+
+def test_a_reply_that_comes_during_the_stop_is_recorded(relay: Relay) -> None:
+    """By the thread that sent it, as no claim follows."""
+    echo = Echo()
+    echo.hold.clear()
+    senders = DeliverySender(relay, echo, worker="w")
+    senders.start()
+    answered(relay, "r-1")
+    eventually(lambda: echo.posts)
+    threading.Timer(0.2, echo.hold.set).start()
+    senders.stop(10)
+
+    assert delivered(relay, "r-1")
+
+
+def test_a_failed_post_frees_no_capacity_before_its_failure_is_recorded(relay: Relay) -> None:
+    """A destination that begins to fail gets no delivery for it in that commit; the slot of a good reply is filled."""
+    for number in range(9):
+        answered(relay, f"r-{number}")
+    sent = relay.deliveries.claim("w", limit=64, senders=64)
+    replies = [(item, Reply(status=status, ms=1)) for item, status in zip(sent, (200, 503, 200, 503), strict=True)]
+    recorded, claimed = relay.deliveries.exchange("w", replies, limit=64)
+
+    assert [delivery.state.value for delivery in recorded] == ["delivered", "pending", "delivered", "pending"]
+    assert len(claimed) == 2
 
 
 def test_a_long_post_does_not_hold_back_the_others(relay: Relay) -> None:

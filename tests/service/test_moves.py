@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,13 @@ import pytest
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
 from claude_relay.core.jobs.job import Job, Retain, State
-from claude_relay.core.policy import DAY
+from claude_relay.core.policy import DAY, Policy
 from claude_relay.core.wire import timestamp
 from claude_relay.errors import LeaseLost, StoreUnavailable
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay, holds
 from claude_relay.storage.sqlite.store import SqliteStore
-from tests.support.builders import Clock, a_completion, a_failure, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 R = JobRef(request_id="r")
 OK = Reply(status=200)
@@ -322,3 +323,23 @@ def test_the_ledger_keeps_how_far_a_call_came_whose_worker_died(relay: Relay, cl
     assert call["firstByteAt"] == timestamp(clock() - 29)
     assert (call["costUsd"], call["responseLength"], call["outcome"]) == (0.125, 4, "interrupted")
     assert relay.queries.status(R)["costUsd"] == 0.125
+
+
+def test_a_job_that_is_taken_back_is_announced_and_no_other_is_touched(store: Store, clock: Clock) -> None:
+    """Another worker starts it at once; an unknown job, another token and an ended job change nothing."""
+    notifier = QuietNotifier()
+    relay = Relay(store, notifier, Policy(), rng=random.Random(1))
+    relay.submit_many([a_submission("r"), a_submission("ended")])
+    one, other = claim(relay, 2)
+    relay.execution.complete(other, a_completion())
+    notifier.notified.clear()
+
+    assert relay.execution.reap("unknown", one.token, why="a crash") is None
+    assert relay.execution.reap(one.job.id, other.token, why="a crash") is None
+    assert relay.execution.reap(other.job.id, other.token, why="a crash") is None
+    assert notifier.notified == []
+    taken = relay.execution.reap(one.job.id, one.token, why="a crash")
+    assert taken is not None and taken.state is State.QUEUED
+    assert notifier.notified == [(one.job.id,)]
+    assert relay.execution.reap(one.job.id, one.token, why="a crash") is None
+    relay.close()

@@ -8,6 +8,7 @@ from typing import Any
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.digests import digest
 from claude_relay.core.jobs.failure import Remedy
+from claude_relay.core.retention import PurgeCutoffs
 from claude_relay.core.text.ids import _CROCKFORD, ulid_bytes
 from claude_relay.ports import Store, Transaction
 from claude_relay.services import Relay
@@ -46,6 +47,14 @@ def fill(relay: Relay, store: Store, *, finished: int, waiting: int) -> None:
             last = min(first + _STEP, count) - 1
             store.write(lambda tx, name=name, first=first, last=last, count=count: _copy(tx, name, first, last, count))
         store.write(lambda tx, name=name, count=count: _finish(tx, name, count))
+
+
+def purge(store: Store, before: float, *, failed_before: float | None = None) -> int:
+    """Erase every job past its retention in one transaction; returns how many."""
+    cutoffs = PurgeCutoffs(done_before=before, failed_before=before if failed_before is None else failed_before)
+    jobs, _ = store.read(lambda tx: tx.purgeable(cutoffs, after=(-1.0, ""), limit=10_000))
+
+    return store.write(lambda tx: tx.purge(jobs, cutoffs, size=2**40))[0]
 
 
 def _copy(tx: Transaction, name: str, first: int, last: int, count: int) -> None:

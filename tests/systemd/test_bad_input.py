@@ -90,8 +90,8 @@ def test_a_full_disk_is_said_and_waited_for(machine: Machine) -> None:
     try:
         machine.run("sh", "-c", f"cat /dev/zero > /{STATE}/filler 2>/dev/null || true")
         machine.systemctl("start", "--no-block", TARGET)
-        eventually(lambda: "disk is full: make room" in machine.said(WORKER), within=20, every=0.3)
-        eventually(lambda: "disk is full: make room" in machine.said(API), within=20, every=0.3)
+        eventually(lambda: "disk is full: make room" in machine.said(WORKER), within=60, every=0.3)
+        eventually(lambda: "disk is full: make room" in machine.said(API), within=60, every=0.3)
         assert "Traceback" not in machine.said(API) + machine.said(WORKER)
         machine.run("mount", "-o", "remount,size=100m", f"/{STATE}")
         machine.run("rm", f"/{STATE}/filler")
@@ -115,7 +115,7 @@ def test_a_read_only_disk_is_said(machine: Machine) -> None:
     try:
         machine.systemctl("start", "--no-block", API, WORKER)
         for unit in (API, WORKER):
-            eventually(lambda unit=unit: "read-only" in machine.said(unit).lower(), within=20, every=0.3)
+            eventually(lambda unit=unit: "read-only" in machine.said(unit).lower(), within=60, every=0.3)
             assert "Traceback" not in machine.said(unit)
     finally:
         machine.systemctl("stop", API, WORKER, SOCKET)
@@ -169,7 +169,7 @@ def test_a_clock_in_1970_is_waited_for(machine: Machine) -> None:
         f'[Service]\nEnvironment=LD_PRELOAD={lib} FAKETIME_DONT_FAKE_MONOTONIC=1 "FAKETIME=@1970-01-02 00:00:00"\n',
     )
     machine.systemctl("start", "--no-block", WORKER)
-    eventually(lambda: "the clock says 1970-01-02" in machine.said(WORKER), within=20, every=0.3)
+    eventually(lambda: "the clock says 1970-01-02" in machine.said(WORKER), within=60, every=0.3)
     machine.drop_in(WORKER, "")
 
     machine.active(WORKER)

@@ -130,9 +130,10 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
         env = installed.root / ETC / "claude-relay.env"
         with env.open("a") as file:
             file.write(f"RELAY_PROVIDER=anthropic\nANTHROPIC_BASE_URL={upstream.url}\nRELAY_CONCURRENCY=2\n")
+        former = installed.active(WORKER)
         installed.systemctl("reload", WORKER)
         installed.systemctl("stop", PATH)  # as where the version before knew none
-        old = installed.active(WORKER)
+        old = installed.active(WORKER, other_than=former)
         result: list[subprocess.CompletedProcess[str]] = []
         upgrade = threading.Thread(target=lambda: result.append(make(installed, "install POSTGRES=tcp", source)))
         upgrade.start()
@@ -140,7 +141,7 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
         eventually(lambda: list(releases.glob(f"{_NEXT}-*/bin/claude-relay")), within=200)
         for name in ("long-1", "long-2"):
             installed.submit(requestId=name, prompt=name)
-        eventually(lambda: len(upstream.books) == 2, within=20)
+        eventually(lambda: len(upstream.books) == 2, within=60)
         answers = [installed.submit(requestId=f"wait-{number}", prompt="short").status_code for number in range(20)]
         while upgrade.is_alive() and len(answers) < 2000:
             answers.append(installed.submit(requestId=f"n-{len(answers)}", delay="1h").status_code)

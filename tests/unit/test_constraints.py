@@ -42,7 +42,7 @@ def pinned(name: str) -> dict[str, list[tuple[Requirement, int]]]:
     return entries
 
 
-@pytest.mark.parametrize(("name", "extra"), [("base", None), ("postgres", "postgres")])
+@pytest.mark.parametrize(("name", "extra"), [("base", None), ("postgres", "postgres"), ("otel", "otel")])
 def test_every_library_is_pinned_within_its_range(name: str, extra: str | None) -> None:
     """CASES S19."""
     entries = pinned(name)
@@ -52,7 +52,7 @@ def test_every_library_is_pinned_within_its_range(name: str, extra: str | None) 
             assert exact.operator == "==" and requirement.specifier.contains(exact.version), library
 
 
-@pytest.mark.parametrize("name", ["base", "postgres", "build"])
+@pytest.mark.parametrize("name", ["base", "postgres", "otel", "build"])
 def test_every_version_is_exact_and_has_hashes(name: str) -> None:
     """CASES S19: `pip install --require-hashes` takes nothing else."""
     for library, entries in pinned(name).items():

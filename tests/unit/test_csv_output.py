@@ -107,7 +107,8 @@ def test_what_a_spreadsheet_reads_as_it_is_meant_is_left_alone(text: str) -> Non
 
 
 def test_a_number_of_the_input_keeps_its_digits() -> None:
-    """1.10 comes back as 1.10, and in Norwegian as 1,10; a whole number of twenty digits as text."""
+    """1.10 comes back as 1.10, and in Norwegian as 1,10; a whole number of twenty digits as text; also in a list."""
+    assert cell({"sum": [read_number("1.10"), 2]}, FORM) == '{"sum":[1.10,2]}'
     assert [cell(read_number(text), EXCEL) for text in ("1.10", "3.00", "1e3", "12345678901234567.89")] == [
         "1,10", "3,00", "1000", "12345678901234567,89",
     ]  # fmt: skip

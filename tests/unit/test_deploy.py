@@ -166,6 +166,17 @@ def test_a_tag_builds_the_image_for_both_architectures_and_runs_the_demo_in_it()
     assert builds[1]["with"]["sbom"] is True and "labels" in builds[1]["with"]
 
 
+def test_attacks_and_an_audit_of_the_libraries_have_jobs_of_their_own():
+    """CASES S19: also once a week, since a hole becomes known without a change; the checks are those of .ci/run."""
+    checks = yaml.safe_load((ROOT / ".github/workflows/checks.yml").read_text(encoding="utf-8"))
+    runs = {name: [step.get("run", "") for step in job["steps"]] for name, job in checks["jobs"].items()}
+
+    assert checks["permissions"] == {"contents": "read"} and "schedule" in checks[True]
+    assert runs["check"][-1] == "bash .ci/run" and runs["attack"][-2:] == ["make deps", "make attack"]
+    for file in (ROOT / "constraints").glob("*.txt"):
+        assert f"-r constraints/{file.name}" in runs["audit"][-1]
+
+
 def test_the_image_runs_under_tini_unprivileged_with_a_health_check():
     last = DOCKERFILE.split("FROM ")[-1]
 

@@ -18,6 +18,7 @@ from claude_relay.events import hub
 from claude_relay.storage import migrate
 from claude_relay.wiring.engines import ENGINES, Engine, PostgresEngine, SqliteEngine, engine_of
 from claude_relay.wiring.upstream import open_client
+from claude_relay.worker.checkpoints import GATHER
 
 PACKAGE = Path(__file__).parents[2] / "claude_relay"
 SERVER = Settings(store="postgresql://relay@127.0.0.1:1/relay")
@@ -78,8 +79,8 @@ def test_an_engine_is_chosen_without_a_driver_a_server_or_an_sdk() -> None:
 
 
 def test_text_crosses_machines_within_a_second() -> None:
-    """The checkpoint, the time until it is read again, and a round of the reader, with a tenth left for the store."""
+    """The checkpoint and its wait, the time until it is read again, and a round of the reader; a twentieth is left."""
     relay = SimpleNamespace(uploaded_files=None)
     with contextlib.ExitStack() as stack:
         client = open_client(SERVER, stack, pacing=None, relay=relay)  # type: ignore[arg-type]
-        assert client._limits.checkpoint + hub._TEXT_POLL + hub._POLL < 0.95
+        assert client._limits.checkpoint + GATHER + hub._TEXT_POLL + hub._POLL < 0.95

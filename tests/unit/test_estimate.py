@@ -6,6 +6,7 @@ import base64
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from claude_relay.config import load_prices
 from claude_relay.core.files.media_size import count_pages, image_size
 from claude_relay.core.jobs.submission import Exchange
-from claude_relay.core.money.estimate import estimate
+from claude_relay.core.money.estimate import estimate, reservation
 from claude_relay.core.money.prices import PriceList
 from claude_relay.sandbox import tokens
 
@@ -150,3 +151,84 @@ def test_uncountable_parts_are_warned_about() -> None:
     assert result.tokens.low < 1_000 and result.tokens.high > 100_000
     tools = [{"type": "web_search_20260209", "name": "web_search"}]
     assert "search" in of(raw={"tools": tools}).warnings[0]
+
+
+_PROMPT = {"prompt": "a" * 30}
+
+
+def _image(width: int, height: int) -> dict[str, str]:
+    return {"data": base64.b64encode(png(width, height)).decode(), "mediaType": "image/png"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"prompt": ""}, (2, 4, 13)),
+        (_PROMPT, (8, 14, 28)),
+        ({"prompt": "æ" * 10}, (5, 10, 21)),
+        ({"prompt": "\u024f" * 10}, (5, 10, 21)),
+        ({"prompt": "\u0250" * 10}, (7, 15, 38)),
+        ({"prompt": "中" * 10}, (7, 15, 38)),
+        ({**_PROMPT, "options": {"systemPrompt": "a" * 30}}, (14, 24, 44)),
+        ({**_PROMPT, "options": {"raw": {"system": [{"type": "text", "text": "a" * 30}]}}}, (14, 24, 44)),
+        ({**_PROMPT, "options": {"outputSchema": {"type": "object"}}}, (211, 420, 1038)),
+        ({**_PROMPT, "options": {"raw": {"tools": [{"name": "x"}]}}}, (211, 419, 1037)),
+        ({"messages": [{"role": "user", "content": [{"type": "tool_result", "content": "abc"}]}]}, (12, 22, 46)),
+        ({"messages": [{"role": "user", "content": "a" * 30}] * 2}, (18, 32, 68)),
+        ({**_PROMPT, "files": [_image(1000, 750)]}, (808, 1014, 1238)),
+        ({**_PROMPT, "files": [_image(8000, 8000)]}, (1288, 1614, 5918)),
+        ({**_PROMPT, "files": [{"data": "eHh4eHh4", "mediaType": "image/png"}]}, (68, 1514, 4928)),
+        ({**_PROMPT, "files": [{"url": "https://x.example/a.pdf"}]}, (8, 14, 28)),
+    ],
+)
+def test_the_tokens_of_each_part_of_a_request(request_: dict[str, Any], expected: tuple[int, int, int]) -> None:
+    """Minimum, likely, maximum: characters by script, messages, schemas and tools, pixels, and unknown pictures."""
+    result = estimate(request_, model=SONNET, prices=PRICES)
+
+    assert (result.tokens.low, result.tokens.likely, result.tokens.high) == expected
+    assert result.output == 4096
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens_"),
+    [
+        (0, (800, 2_500, 6_500)),
+        (7_999, (800, 2_500, 6_500)),
+        (8_000, (800, 2_500, 13_000)),
+        (64_000, (800, 5_000, 104_000)),
+        (2_400_000, (800, 187_500, 3_900_000)),
+        (9_000_000, (800, 187_500, 3_900_000)),
+    ],
+)
+def test_a_pdf_that_is_not_unpacked_is_estimated_by_its_size(size: int, tokens_: tuple[int, int, int]) -> None:
+    """4,000 bytes a page at least, and 600 pages at most; likely an eighth of them."""
+    file = {"data": base64.b64encode(b"%PDF" + b"\x01" * (size - 4)).decode(), "mediaType": "application/pdf"}
+    found = estimate({"prompt": "", "files": [file]}, model=SONNET, prices=PRICES).tokens
+    reserved = reservation({"prompt": "", "files": [file]}, model=SONNET, prices=PRICES)
+
+    assert (found.low - 2, found.likely - 4, found.high - 13) == tokens_
+    assert reserved == PRICES.cost(SONNET, {"input_tokens": tokens_[1] + 4, "output_tokens": 4096})
+
+
+def test_what_is_reserved_for_a_call_has_the_conversation_and_the_longest_answer() -> None:
+    """A batch costs half; a picture is estimated by its pixels, and `max_tokens` of `raw` wins."""
+    request = {**_PROMPT, "files": [_image(1000, 750)], "options": {"maxTokens": 50, "raw": {"max_tokens": 70}}}
+    cost = PRICES.cost(SONNET, {"input_tokens": 1014 + 900, "output_tokens": 70})
+
+    assert cost is not None
+    assert reservation(request, model=SONNET, prices=PRICES, before=900) == cost
+    assert reservation(request, model=SONNET, prices=PRICES, before=900, mode="batch") == cost / 2
+    assert reservation({**_PROMPT, "options": {"raw": {"max_tokens": True}}}, model=SONNET, prices=PRICES) == (
+        PRICES.cost(SONNET, {"input_tokens": 14, "output_tokens": 4096})
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "older"),
+    [("claude-opus-4-6", True), ("claude-haiku-3", True), ("claude-opus-4", True), ("claude-opus-4-7", False),
+     ("claude-sonnet-5", False), ("claude-opus-10", False), ("another", False)],
+)  # fmt: skip
+def test_the_tokens_of_models_before_4_7_are_larger(model: str, older: bool) -> None:
+    found = estimate(_PROMPT, model=model, prices=PRICES).tokens
+
+    assert (found.low, found.likely, found.high) == ((8, 12, 25) if older else (8, 14, 28))

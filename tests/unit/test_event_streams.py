@@ -11,7 +11,7 @@ from claude_relay.core.jobs.feed import Cursor, FeedEntry
 from claude_relay.core.jobs.job import State
 from claude_relay.events import Filter, StreamMessage, Subscription
 from claude_relay.events.messages import decode, text_messages
-from claude_relay.events.subscription import MAX_AGE, MAX_BACKLOG, MAX_STALL
+from claude_relay.events.subscription import MAX_AGE, MAX_BACKLOG, MAX_STALL, MAX_TEXTS
 from claude_relay.ports import TextPiece
 from claude_relay.services import TextSoFar
 from claude_relay.worker.text_writer import TextWriter
@@ -109,7 +109,8 @@ def test_a_filter_has_owner_group_and_status():
 def test_a_stream_of_a_job_ends_with_its_run_and_the_rest_of_its_text():
     """Text that was not sent yet comes before `end`; then the stream is closed."""
     subscription, sink = stream(Filter(job_id="j"))
-    subscription.deliver_text(TextSoFar(call=1, offset=0, text="Hei "))
+    subscription.deliver(RUN[1], None)
+    subscription.deliver_text("j", TextSoFar(call=1, offset=0, text="Hei "))
     for each in RUN:
         subscription.deliver(each, TextSoFar(call=1, offset=0, text="Hei du") if each.ends_run else None)
 
@@ -120,6 +121,7 @@ def test_a_stream_of_a_job_ends_with_its_run_and_the_rest_of_its_text():
 def test_text_has_no_gap_and_another_call_replaces_it():
     """Pieces overlap, come twice, too early or from an older call: what is sent is each character once."""
     subscription, sink = stream(Filter(job_id="j"))
+    subscription.follow_text("j", "r")
     for call, offset, text in (
         (1, 0, "ab"),
         (1, 4, "ef"),
@@ -129,10 +131,24 @@ def test_text_has_no_gap_and_another_call_replaces_it():
         (2, 0, "A"),
         (1, 6, "g"),
     ):
-        subscription.deliver_text(TextSoFar(call=call, offset=offset, text=text))
+        subscription.deliver_text("j", TextSoFar(call=call, offset=offset, text=text))
 
     sent = [(message.data["call"], message.data["offset"], message.data["text"]) for message in sink.messages]
     assert sent == [(1, 0, "ab"), (1, 2, "cd"), (1, 4, "ef"), (2, 0, "A")]
+
+
+def test_a_full_client_gets_no_text_until_it_reads():
+    """CONTRACT-NEXT §A: nothing is buffered without bound, also where many calls write at once."""
+    subscription, sink = stream(Filter(texts=True))
+    for number in range(MAX_TEXTS + 5):
+        subscription.follow_text(f"j{number}", "r")
+    sink.backlog = MAX_BACKLOG + 1
+    refused = subscription.deliver_text("j0", TextSoFar(call=1, offset=0, text="ab"))
+    sink.backlog = 0
+
+    assert len(subscription.texts) == MAX_TEXTS and not refused
+    assert subscription.deliver_text("j0", TextSoFar(call=1, offset=0, text="ab"))
+    assert [message.data["text"] for message in sink.messages] == ["ab"]
 
 
 def test_a_slow_client_gets_no_more_and_is_disconnected():

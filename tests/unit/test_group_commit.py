@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from claude_relay.errors import StoreUnavailable
 from claude_relay.storage import group_commit as module
 from claude_relay.storage.group_commit import GroupCommitWriter
 from tests.support.eventually import eventually
@@ -24,7 +25,11 @@ class CountingSession:
         self.commits: list[int] = []
         self.open = threading.Event()
         self.open.set()
+        self.waits = 0.0  # for other processes
         self._works = 0
+
+    def waited(self) -> float:
+        return self.waits
 
     def begin(self, lookups: Any) -> Any:
         self._works = 0
@@ -127,6 +132,21 @@ def test_callers_that_do_not_return_are_waited_for_once(
     assert engine.commits[-2:] == [1, 1]
 
 
+def test_a_group_grows_while_other_processes_keep_the_lock_busy(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for as long as it would wait for the lock, and asks for it once instead of twice."""
+    monkeypatch.setattr(module, "_LONGEST", 0.2)
+    _commit_together(writer, engine, 3)  # others write as well
+    before, engine.waits = len(engine.commits), 1.0
+    callers = _start_callers(writer, engine, 1)
+    eventually(lambda: writer._queue or len(engine.commits) > before)
+    callers += _start_callers(writer, engine, 5)
+    assert _answered(callers)
+
+    assert max(engine.commits[before:]) >= 5
+
+
 def test_a_single_caller_never_waits(
     writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,3 +208,28 @@ def test_enough_writes_that_are_not_urgent_wait_no_longer(
         caller.join(_LONG)
 
     assert engine.commits == [count]
+
+
+def test_a_write_that_nobody_waits_for_is_handed_over_after_the_commit(
+    writer: GroupCommitWriter, engine: CountingSession
+) -> None:
+    """Its result, or its error; a function that raises on getting it stops neither the others nor the writer."""
+    handed: list[Any] = []
+    all_of_them = threading.Event()
+
+    def done(value: Any, fault: BaseException | None) -> None:
+        handed.append((value, fault, len(engine.commits)))
+        if len(handed) == 3:
+            all_of_them.set()
+        raise ValueError
+
+    for _ in range(3):
+        writer.write_later(engine.work, done, lambda reads: None)
+    assert all_of_them.wait(_LONG)
+    writer.write(engine.work)
+    writer.close()
+
+    assert sum(engine.commits) == 4
+    assert all(fault is None and commits >= 1 for _, fault, commits in handed)
+    with pytest.raises(StoreUnavailable):
+        writer.write_later(engine.work, done, lambda reads: None)

@@ -227,3 +227,12 @@ def test_models_without_lines_are_ranked_by_the_price_of_their_output():
     ]
 
     assert fetched(models, prices=prices).aliases == {"smart": "house-large", "cheap": "house-small"}
+
+
+@pytest.mark.parametrize(
+    ("model", "retired"), [("claude-opus-5", True), ("claude-opus-5-1", False), ("claude-opus-4-9-20260101", True)]
+)
+def test_a_version_without_a_minor_number_is_the_first_of_its_major_one(model: str, retired: bool) -> None:
+    catalog = ModelCatalog(as_of="2026-11-22", aliases={}, current=frozenset(), oldest=(5, 1))
+
+    assert catalog.is_retired(model, today="2026-11-22") is retired

@@ -16,6 +16,7 @@ from tests.mutants import mutants_of
         ("x = 'æ' * 2", {"x = ('æ' / 2)", "x = 'æ' * (2 + 1)"}),
         ("tx.save(change)", {"pass"}),
         ("log.info('done')", set()),
+        ("failpoints.hit('here')", set()),
         ("x = f'{a + 1}'", set()),
         ("x: Literal[1] = a", set()),
     ],

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.config import Settings, cautions, secret_problem
+from claude_relay.config import Settings, secret_problem
 from claude_relay.config import load as load_settings
+from claude_relay.config.cautions import cautions
 from claude_relay.errors import ConfigError
 
 

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.templates import MAX_BYTES, Compiled, Variables, parse_reference, read_variables
+from claude_relay.core.intake.templated import written_hash
+from claude_relay.core.templates import (
+    MAX_BYTES,
+    Compiled,
+    Variables,
+    parse_reference,
+    read_variables,
+    unused_warning,
+)
 from claude_relay.core.text import strict_json
 from claude_relay.errors import InvalidRequest
 
@@ -175,3 +183,23 @@ def test_references(text: str, expected: object) -> None:
 
 def test_the_json_text_of_values_is_compact() -> None:
     assert filled("v={{o}}", o={"a": [1, None]}) == "v=" + json.dumps({"a": [1, None]}, separators=(",", ":"))
+
+
+def test_ten_unused_variables_are_named_and_the_others_are_dots() -> None:
+    names = [f"n{number:02d}" for number in range(11)]
+
+    assert unused_warning(["used"], ["used"]) is None
+    assert unused_warning([*names[:10], "used"], ["used"]) == (
+        "the template has no placeholder for: n00, n01, n02, n03, n04, n05, n06, n07, n08, n09"
+    )
+    assert str(unused_warning(names, [])).endswith("n09 …")
+
+
+def test_the_hash_of_what_a_caller_wrote_leaves_out_empty_fields_also_in_the_options() -> None:
+    """A form sends every field of its page, and numbers as text: the same request from JSON is the same job."""
+    written = {"template": "a", "options": {"model": "fast", "maxTokens": 5}, "priority": 3}
+    form = {**written, "group": "", "options": {"model": "fast", "maxTokens": "5", "effort": ""}, "priority": "3"}
+
+    assert written_hash(form) == written_hash(written)
+    assert written_hash({**written, "options": {"model": "fast", "maxTokens": 6}}) != written_hash(written)
+    assert written_hash({**written, "metadata": {"a": ""}}) != written_hash(written)

@@ -70,6 +70,7 @@ SCHEMAS: dict[str, Schema] = {
             "finishedAt": "time?",
             "costUsd": "number?",
             "savedUsd": "number?",
+            "checksFailed": ("integer?", "Rows with a check that is false; null before the end, and without checks."),
             "delivery": "DeliveryStatus",
             "acked": "time?",
             "metadata": "object",
@@ -114,6 +115,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "results": ("RowResult[]", "Left out where the body would be over RELAY_CALLBACK_MAX."),
             "resultsTruncated": "boolean",
+            "checksFailed": (_COUNT, "Rows with a check that is false, where rows have checks."),
         },
         "Once per generation, when every row has ended.",
     ),
@@ -142,6 +144,7 @@ _COLLECTION = {
     "finishedAt": _AT,
     "costUsd": 0.0102,
     "savedUsd": 0.0,
+    "checksFailed": None,
     "delivery": {"status": "delivered", "attempts": 1, "lastStatusCode": 200, "nextAttemptAt": None},
     "acked": None,
     "metadata": {},

@@ -36,6 +36,34 @@ _CUT = {
     "possibleDuplicateCharge": ("boolean", "An earlier try was sent and its end not seen: it may be paid twice."),
 }
 
+#: The details of events; each kind has its own.
+_EVENT_DETAILS: dict[str, Any] = {
+    "attempt": "integer",
+    "run": "integer",
+    "worker": "string",
+    "status": ("string?", "Of a collection, or of a job in a list of moves."),
+    "outputTokens": "integer?",
+    "stopReason": "string?",
+    "errorType": "string",
+    "error": "string?",
+    "reason": "string?",
+    "dueAt": "number?",
+    "why": "string?",
+    "outcome": "string?",
+    "warning": "string",
+    "statusCode": "integer?",
+    "ms": "integer?",
+    "from": ("string", "The model before a fallback."),
+    "to": ("string", "The model after it."),
+    "paid": "boolean",
+    "call": "integer",
+    "costUsd": "number?",
+    "collectionId": "string",
+    "completed": "integer",
+    "failed": "integer",
+    "cursor": ("integer", "Of a list of moves: its place."),
+}
+
 _STATUS = {
     "requestId": REQUEST_ID_SCHEMA,
     "status": _STATUS_WORD,
@@ -74,8 +102,19 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Verdict": fields(
         {"index": _COUNT, "statusCode": ("integer", "The HTTP status that the item would get alone.")},
-        {"requestId": REQUEST_ID_SCHEMA, "error": "string", "problems": "Problem[]", "warnings": _STRINGS},
-        "One item of a bulk request: besides these the fields of its answer.",
+        {
+            "requestId": REQUEST_ID_SCHEMA,
+            "message": "string",
+            "status": ({"type": ["string", "integer"]}, "That of the job; of an error the HTTP status."),
+            "timestamp": "time",
+            "statusUrl": {"type": "string", "format": "uri-reference"},
+            "duplicate": "boolean",
+            "error": "string",
+            "type": "string",
+            "problems": "Problem[]",
+            "warnings": _STRINGS,
+        },
+        "One item of a bulk request: the fields of its answer, or of its error.",
     ),
     "Estimate": fields(
         {
@@ -117,7 +156,8 @@ SCHEMAS: dict[str, Schema] = {
             "calls": "Call[]",
             "deliveries": "DeliveryAttempt[]",
             "events": "Event[]",
-        }
+        },
+        {"template": ("string?", "The version of the template that it was made of."), **_CHECKS},
     ),
     "Call": fields(
         {
@@ -156,7 +196,8 @@ SCHEMAS: dict[str, Schema] = {
             "event": one_of([name.value for name in EventName]),
             "version": ("integer", "The subject's version: one more with each event."),
         },
-        text="One move of a job, its files or its delivery, with its details.",
+        _EVENT_DETAILS,
+        "One move of a job, its files or its delivery, with its details.",
     ),
     "Completed": fields(
         {
@@ -220,7 +261,10 @@ SCHEMAS: dict[str, Schema] = {
             "since": "string?",
             "until": "string?",
             "basis": one_of(("sums", "jobs")),
-            "rows": ({"type": "array", "items": fields(_SUMS)}, "Each also has the name that `by` asks for."),
+            "rows": (
+                {"type": "array", "items": fields(_SUMS, dict.fromkeys(GROUPINGS, "string?"))},
+                "Each has the name that `by` asks for.",
+            ),
             "total": fields(_SUMS),
         }
     ),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ...core import wire
 from ...core.intake.query import MAX_LIMIT
+from ...core.lazy_dataclass import dataclass
 from .shapes import Schema, shape
 
 JSON, FORM, NDJSON = "application/json", "application/x-www-form-urlencoded", "application/x-ndjson"
@@ -45,6 +46,7 @@ def query(name: str, schema: Schema | str, text: str) -> Mapping[str, Any]:
 LIMIT = query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, "Rows of one page.")
 OWNER = query("owner", "string", "For the admin key: the owner of the job.")
 SINCE = query("since", "string", "A time (RFC 3339), a day, a month, or an age such as 2h.")
+STREAM_TEXT = query("text", {"type": "string", "enum": ["0", "1"]}, "0: without the text of running calls.")
 CURSOR = query("after", "string", "The id of an event: the stream goes on after it, as with Last-Event-ID.")
 GROUP_OF = query("group", "string", "Of this group only.")
 STATUS_OF = query(

@@ -21,6 +21,7 @@ from .operation import (
     PAGES,
     RELAY,
     STATUS_OF,
+    STREAM_TEXT,
     SUBMIT,
     TEMPLATES,
     TEXT,
@@ -204,11 +205,11 @@ OPERATIONS: tuple[Operation, ...] = (
         id="events",
         method="GET",
         path="/api/events",
-        summary="The moves of all jobs, as Server-Sent Events",
+        summary="The moves of all jobs and the text of running calls, as Server-Sent Events",
         tag=JOB,
-        text="Of the jobs that the key may see, from now on or from a cursor on. Closed after five minutes; "
-        "connecting again with the last id loses and repeats nothing.",
-        query=(GROUP_OF, STATUS_OF, CURSOR, OWNER),
+        text="Of the jobs that the key may see, from now on or from a cursor on; the text of up to 64 calls at a time. "
+        "Closed after five minutes; connecting again with the last id loses and repeats no `job` and no `end`.",
+        query=(GROUP_OF, STATUS_OF, CURSOR, OWNER, STREAM_TEXT),
         headers=("Last-Event-ID",),
         answers={200: {EVENTS: TEXT}},
         errors=(400,),

@@ -10,12 +10,12 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..render.output import Output
 from .query import JobQuery
-from .tables import TableClient
 
 if TYPE_CHECKING:
     from ...events import StreamMessage
+    from ..render.output import Output
+    from .tables import TableClient
 
 __all__ = ["JobQuery", "RelayClient", "open_client"]
 
@@ -53,8 +53,8 @@ class RelayClient(Protocol):
 
 
 @contextlib.contextmanager
-def open_client(output: Output) -> Iterator[RelayClient]:
-    """A client for the relay that the settings name, open while the block lasts."""
+def open_client(output: Output, *, reading: bool = False) -> Iterator[RelayClient]:
+    """A client for the relay that the settings name, open while the block lasts; `reading`: for reads only."""
     settings = output.settings
     if settings.url:
         from .http import HttpClient
@@ -67,13 +67,13 @@ def open_client(output: Output) -> Iterator[RelayClient]:
         finally:
             remote.close()
         return
-    from ...wiring import intake_context, open_relay, text_source
+    from ...wiring import intake_context, open_relay, open_relay_for_reading, text_source
     from .local import LocalClient
 
-    with open_relay(settings) as relay:
+    with (open_relay_for_reading if reading else open_relay)(settings) as relay:
         yield LocalClient(
             relay,
             defaults=lambda: intake_context(settings, relay),
             owner=output.owner,
-            texts=text_source(settings),
+            texts=lambda: text_source(settings),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -15,6 +14,7 @@ import requests
 import tenacity
 
 from ... import __version__, errors
+from ...core.text.written_numbers import encode_as_written
 from ...errors import Busy, ConfigError, InvalidRequest, Problem, RelayError, Unreachable
 from .query import JobQuery, read_pages
 from .tables import HttpTables
@@ -124,7 +124,8 @@ class HttpClient:
 
         path = f"/api/jobs/{_quoted(request_id)}/events" if request_id is not None else "/api/events"
         while (left := math.inf if until is None else until - time.monotonic()) > 0:
-            params = {} if cursor is None else {"after": cursor}
+            params = {"text": "0"} if request_id is None else {}
+            params |= {} if cursor is None else {"after": cursor}
             try:
                 silence = max(1.0, min(_STREAM_SILENCE, left))
                 response = self._request("GET", path, params=params, stream=True, timeout=silence)
@@ -238,7 +239,8 @@ class HttpClient:
     ) -> requests.Response:
         if self._owner:
             params = {**(params or {}), "owner": self._owner}
-        data = None if body is None else json.dumps(body).encode()
+        # Numbers keep their digits, and half a character stays an escape, which the relay refuses with a reason.
+        data = None if body is None else encode_as_written(body).encode("utf-8", "backslashreplace")
         headers = {**headers, **({} if data is None else {"Content-Type": "application/json"})}
 
         @tenacity.retry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.keys import ADMIN
 from ...services import JobRef, Relay
-from .local_tables import LocalTables
 from .query import JobQuery, read_pages
 
 if TYPE_CHECKING:
     from ...core.intake import IntakeContext
     from ...events import StreamMessage
     from ...ports import TextSource
+    from .local_tables import LocalTables
 
 
 class LocalClient:
@@ -27,12 +28,18 @@ class LocalClient:
         *,
         defaults: Callable[[], IntakeContext],
         owner: str | None = None,
-        texts: TextSource | None = None,
+        texts: Callable[[], TextSource] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._texts = texts
         self._relay, self._defaults, self._owner, self._clock = relay, defaults, owner, clock
-        self.tables = LocalTables(relay, defaults, owner, clock)
+
+    @functools.cached_property
+    def tables(self) -> LocalTables:
+        """The same for collections."""
+        from .local_tables import LocalTables
+
+        return LocalTables(self._relay, self._defaults, self._owner, self._clock)
 
     def submit(self, body: Any) -> dict[str, Any]:
         """Submit one job; the body of the 202."""
@@ -103,7 +110,8 @@ class LocalClient:
 
         position = None if cursor is None else self._relay.event_feed.cursor(cursor)
         ref = None if request_id is None else self._ref(request_id)
-        return follow(self._relay, ref, owner=self._owner, cursor=position, until=until, texts=self._texts)
+        texts = None if self._texts is None else self._texts()
+        return follow(self._relay, ref, owner=self._owner, cursor=position, until=until, texts=texts)
 
     def cancel(self, request_id: str) -> dict[str, Any]:
         """Cancel a job; its new status."""

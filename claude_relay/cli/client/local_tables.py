@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.collections.csv_output import read_form
 from ...core.collections.intake import parse_collection, parse_more_rows
-from ...core.intake import IntakeContext
 from ...core.intake.query import parse_redeliver_url
 from ...core.keys import ADMIN
 from ...services import CollectionRef, Relay
+
+if TYPE_CHECKING:
+    from ...core.intake import IntakeContext
 
 
 class LocalTables:

@@ -6,7 +6,7 @@ Results of the doctor's checks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ...core.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True)

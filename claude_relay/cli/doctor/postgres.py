@@ -206,10 +206,11 @@ def _database(info: ServerInfo, settings: Settings) -> Iterator[Finding]:
         fix = "name the primary in RELAY_STORE (or both, with target_session_attrs=read-write); or pg_ctl promote"
         yield failure("store", detail, f"{fix}, on the server")
     elif info.read_only:
+        from ...storage.postgres.errors import reset_read_only
+
         detail = f"{shown} is set to read only: it accepts no writes"
-        reset = f'ALTER DATABASE "{info.database}" RESET default_transaction_read_only'
         where = "on the server; where the role or the server itself has that setting, there"
-        yield failure("store", detail, f"runuser -u postgres -- psql -c '{reset}', {where}")
+        yield failure("store", detail, f"runuser -u postgres -- psql -c '{reset_read_only(info.database)}', {where}")
     elif info.encoding != "UTF8":
         detail = f"{shown} has the encoding {info.encoding}, which does not cover all languages"
         create = f"runuser -u postgres -- createdb --owner {info.user} {_TEMPLATE} {info.database}_utf8"

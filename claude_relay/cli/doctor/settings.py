@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ...config import Settings, cautions
+from ...config import Settings
+from ...config.cautions import cautions
 from ...core.keys import MIN_SECRET_LENGTH
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System

@@ -8,10 +8,11 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ...container import daemons
+from ...core.lazy_dataclass import dataclass
 
 UNITS = (
     "claude-relay.target",

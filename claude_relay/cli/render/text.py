@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .output import Output
+if TYPE_CHECKING:
+    from .output import Output
 
 
 class TextPrinter:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..client import RelayClient
-from .output import Output
+if TYPE_CHECKING:
+    from ..client import RelayClient
+    from .output import Output
 
 #: Seconds until the first message, and between two looks.
 FIRST, INTERVAL = 5.0, 15.0

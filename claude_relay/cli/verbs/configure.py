@@ -47,7 +47,8 @@ def show(output: Output, origin: bool) -> None:
 @pass_output
 def check(output: Output, no_keys: bool) -> None:
     """Check that the daemons would start with these settings; otherwise exit 78 with a message for each fault."""
-    from ...config import cautions, load_prices
+    from ...config import load_prices
+    from ...config.cautions import cautions
     from ...wiring import check_host, check_store
 
     output.all_keys = not no_keys

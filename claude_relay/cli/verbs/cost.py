@@ -26,7 +26,7 @@ def cost(output: Output, /, by: str, as_csv: bool, **filters: Any) -> None:
 
     Purged jobs are included, unless a filter asks for a host, a status, an error or a delivery.
     """
-    with open_client(output) as client:
+    with open_client(output, reading=True) as client:
         report = client.cost(by, JobQuery(**filters))
     if output.json:
         output.value(report)

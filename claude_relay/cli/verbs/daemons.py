@@ -157,7 +157,7 @@ def _log_kept_credentials(output: Output, supervisor: Supervisor) -> None:
 
 def _log_cautions(settings: Settings) -> None:
     from ... import wiring
-    from ...config import cautions
+    from ...config.cautions import cautions
 
     for sentence in cautions(settings):
         logging.getLogger(__name__).warning("setting corrected", extra={"error": sentence})

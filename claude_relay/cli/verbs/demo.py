@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ...core.jobs.events import EventName
+from ...core.lazy_dataclass import dataclass
 from ...errors import RelayError, TimedOut
 from ..render.output import Output, json_option, pass_output
 from ..render.progress import ProgressLine

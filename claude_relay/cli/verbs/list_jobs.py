@@ -47,7 +47,7 @@ def _print(output: Output, query: JobQuery) -> None:
         ("DELIVERY", lambda job: job["delivery"]["status"]),
         ("NOTE", lambda job: job["errorType"] or job["waitingFor"] or ""),
     )
-    with open_client(output) as client:
+    with open_client(output, reading=True) as client:
         jobs = client.jobs(query)
         if output.json:
             for job in jobs:

@@ -30,7 +30,7 @@ def result(output: Output, request_id: str, file: Path | None, extract: bool) ->
 
     Exit 5 if the job failed, 75 if it has not ended yet.
     """
-    with open_client(output) as client:
+    with open_client(output, reading=True) as client:
         raw = client.result(request_id)
         if raw is None:
             status = client.status(request_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import Any
 
@@ -32,7 +31,7 @@ def status(output: Output, ids: tuple[str, ...], watch: bool, quiet: bool) -> in
 
     Exit 5 if one of the jobs has failed.
     """
-    with open_client(output) as client:
+    with open_client(output, reading=True) as client:
         while True:
             code = _show(output, client, ids, quiet=quiet)
             if not watch:
@@ -185,6 +184,8 @@ def _group(group: dict[str, Any]) -> str:
 
 def _disk_space(output: Output) -> str | None:
     """Free space for the store of this machine; None for a remote relay."""
+    import shutil
+
     from ...wiring import engine_of
 
     settings = output.settings

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,8 @@ def _await_answer(
 
 
 def _submit_many(output: Output, file: str, *, dry_run: bool) -> int:
-    bodies = [strict_json.loads(line) for line in read_bytes(file, field="--jsonl").splitlines() if line.strip()]
+    lines = enumerate(read_bytes(file, field="--jsonl").splitlines(), 1)
+    bodies = [_parse_json(line, f"--jsonl {file}", number) for number, line in lines if line.strip()]
     if dry_run:
         for body in bodies:
             output.record(body)
@@ -175,12 +177,24 @@ def _print_verdict(output: Output, start: int, verdict: dict[str, Any]) -> int:
     return 0 if verdict["statusCode"] == 202 else 65
 
 
+def _read_json(path: str, option: str) -> object:
+    """The content of an option's file."""
+    return _parse_json(read_bytes(path, field=option), f"{option} {path}")
+
+
+def _parse_json(content: bytes, name: str, line: int = 1) -> object:
+    try:
+        return strict_json.loads(content, line=line)
+    except InvalidRequest as exc:
+        raise InvalidRequest(problems=[replace(each, field=name) for each in exc.problems]) from None
+
+
 def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str, Any]:
     """The request body: that of --from-json, changed by the other options."""
     _check_arguments(text, options)
     body: dict[str, Any] = {}
     if options["body_file"] is not None:
-        loaded = strict_json.loads(read_bytes(options["body_file"], field="--from-json"))
+        loaded = _read_json(options["body_file"], "--from-json")
         if not isinstance(loaded, dict):
             raise InvalidRequest(problems=[Problem(field="--from-json", problem="must hold a JSON object")])
         body = loaded
@@ -206,7 +220,7 @@ def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str
         {name: value for name, value in (("systemPrompt", options["system"]), ("model", options["model"])) if value}
     )
     if options["schema"] is not None:
-        body_options["outputSchema"] = strict_json.loads(read_bytes(options["schema"], field="--schema"))
+        body_options["outputSchema"] = _read_json(options["schema"], "--schema")
     if body_options:
         body["options"] = body_options
     if options["meta"]:

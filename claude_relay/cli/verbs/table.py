@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import base64
 import codecs
+import contextlib
 import hashlib
 import json
-import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from ...core.collections.collection import MAX_ROWS
-from ...core.collections.csv_input import read_csv
 from ...core.templates import Compiled, read_variables
 from ...core.text.durations import parse_duration
-from ...errors import Conflict, InvalidRequest, Problem
+from ...errors import Conflict, InvalidRequest, Problem, RelayError, TooLarge
 from ..client import RelayClient, open_client
 from ..client.tables import TableClient
 from ..render.output import Output, json_option, pass_output
 from ..render.progress import ProgressLine
+from ..table_rows import CsvRows, FileRows, Rows, with_line
 
-#: Bytes of one request, and the interval of looks at a collection, in seconds.
-_PIECE = 8 * 2**20
+#: The interval of looks at a collection, in seconds.
 _POLL = 0.5
 _FORMATS = ("csv", "excel", "json", "ndjson")
 _ENDED = ("completed", "partial", "failed")
-_ROW = re.compile(r"\(row ([0-9]+)\)$")
-#: The remedies that a message names for requests, and those of this command.
-_REMEDIES = {
-    "Content-Type: text/csv; charset=windows-1252": "--charset windows-1252",
-    "make the collection with open: true, and send the rest to /api/collections/{id}/rows": "split the file",
-}
 
 
 @click.group()
@@ -78,7 +69,9 @@ def submit(output: Output, ctx: click.Context, /, file: IO[bytes] | None, folder
         raise click.UsageError("-o needs --wait: the results exist once the rows have ended.", ctx)
     seconds = _seconds(options["timeout"])
     body = _body(options)
-    source = _FileRows(Path(folder)) if folder else _CsvRows(file, options)
+    source = (
+        FileRows(Path(folder)) if folder else CsvRows(file, charset=options["charset"], delimiter=options["delimiter"])
+    )
     with open_client(output) as client:
         if options["dry_run"]:
             return _dry_run(output, client, body, source)
@@ -87,7 +80,7 @@ def submit(output: Output, ctx: click.Context, /, file: IO[bytes] | None, folder
         except InvalidRequest as exc:
             if not exc.problems or not source.lines:
                 raise
-            raise InvalidRequest(problems=[_with_line(each, source.lines) for each in exc.problems]) from None
+            raise InvalidRequest(problems=[with_line(each, source.lines) for each in exc.problems]) from None
         if not options["wait"]:
             output.value(client.tables.show(name)) if output.json else output.line(name)
             return 0
@@ -186,87 +179,6 @@ def list_(output: Output, limit: int) -> None:
     output.table(_TITLES, (_cells(row) for row in rows))
 
 
-class _CsvRows:
-    """The rows of a CSV file."""
-
-    def __init__(self, file: IO[bytes] | None, options: dict[str, Any]) -> None:
-        data = file.read() if file is not None else b""
-        try:
-            table = read_csv(data, charset=options["charset"], delimiter=options["delimiter"])
-        except InvalidRequest as exc:
-            raise InvalidRequest(problems=[_for_the_terminal(problem) for problem in exc.problems]) from None
-        self.rows: Sequence[dict[str, Any]] = table.rows
-        self.lines = table.lines
-        self.key = hashlib.sha256(data).hexdigest()
-        self.stem = Path(getattr(file, "name", "table")).stem
-        self.whole = len(data) <= _PIECE and len(self.rows) <= MAX_ROWS
-
-    def pieces(self) -> Iterator[list[dict[str, Any]]]:
-        """The rows in pieces that a request takes."""
-        yield from _split(self.rows)
-
-
-class _FileRows:
-    """The files of a folder, read piece by piece: `file` is the content in base64, `name` the file's name."""
-
-    whole = False
-    lines: Sequence[int] = ()
-
-    def __init__(self, folder: Path) -> None:
-        self._paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        if not self._paths:
-            raise InvalidRequest(problems=[Problem(field="--files", problem=f"{folder} has no files")])
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._paths]
-        self.key = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
-        self.stem = folder.resolve().name
-
-    @property
-    def rows(self) -> Sequence[dict[str, Any]]:
-        """The first row alone: an example."""
-        return [_file_row(self._paths[0])]
-
-    def pieces(self) -> Iterator[list[dict[str, Any]]]:
-        """The rows in pieces that a request takes."""
-        yield from _split(_file_row(path) for path in self._paths)
-
-
-def _for_the_terminal(problem: Problem) -> Problem:
-    """The problem of a file with the remedies of the command line instead of those of a request."""
-    text = problem.problem
-    for request, option in _REMEDIES.items():
-        text = text.replace(request, option)
-
-    return Problem(field=problem.field, problem=text)
-
-
-def _with_line(problem: Problem, lines: Sequence[int]) -> Problem:
-    """The problem of a row with its line in the file, which rows that are sent as JSON lack."""
-
-    def place(match: re.Match[str]) -> str:
-        row = int(match[1])
-        return f"(row {row}, line {lines[row - 1]})" if 1 <= row <= len(lines) else match[0]
-
-    return Problem(field=problem.field, problem=_ROW.sub(place, problem.problem))
-
-
-def _file_row(path: Path) -> dict[str, Any]:
-    return {"file": base64.b64encode(path.read_bytes()).decode(), "name": path.name}
-
-
-def _split(rows: Any) -> Iterator[list[dict[str, Any]]]:
-    piece: list[dict[str, Any]] = []
-    size = 0
-    for row in rows:
-        length = sum(len(str(value)) for value in row.values())
-        if piece and (size + length > _PIECE or len(piece) >= MAX_ROWS):
-            yield piece
-            piece, size = [], 0
-        piece.append(row)
-        size += length
-    if piece:
-        yield piece
-
-
 def _body(options: dict[str, Any]) -> dict[str, Any]:
     template: Any = options["template"]
     if options["prompt"]:
@@ -285,28 +197,44 @@ def _body(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _send(output: Output, tables: TableClient, body: dict[str, Any], source: _CsvRows | _FileRows) -> str:
+def _send(output: Output, tables: TableClient, body: dict[str, Any], source: Rows) -> str:
     """Send the rows, in pieces where one request cannot take them; the same command again goes on where it ended."""
     if source.whole:
         accepted = tables.create({**body, "rows": list(source.rows)})
     else:
-        digest = hashlib.sha256(json.dumps([body, source.key], sort_keys=True).encode()).hexdigest()[:12]
-        stem = "".join(char if char.isascii() and char.isalnum() else "-" for char in source.stem)[:60].strip("-")
-        name = body.get("collectionId") or f"{stem or 'table'}-{digest}"
-        accepted = tables.create({**body, "collectionId": name, "open": True})
-        sent = 0
-        for number, piece in enumerate(source.pieces()):
-            accepted = tables.add_rows(name, piece, key=f"piece-{number}")
-            sent += len(piece)
-            output.message(f"{name}: {sent} rows sent")
-        tables.close(name, key="end")
+        accepted = _send_pieces(output, tables, body, source)
     for warning in accepted.get("warnings", ()):
         output.message(f"warning: {warning}")
 
     return str(accepted["collectionId"])
 
 
-def _dry_run(output: Output, client: RelayClient, body: dict[str, Any], source: _CsvRows | _FileRows) -> int:
+def _send_pieces(output: Output, tables: TableClient, body: dict[str, Any], source: Rows) -> dict[str, Any]:
+    """Send the rows piece by piece. One that is refused ends the collection: no half of a table is run."""
+    digest = hashlib.sha256(json.dumps([body, source.key], sort_keys=True).encode()).hexdigest()[:12]
+    stem = "".join(char if char.isascii() and char.isalnum() else "-" for char in source.stem)[:60].strip("-")
+    name = body.get("collectionId") or f"{stem or 'table'}-{digest}"
+    pieces = source.pieces()
+    first = next(pieces)
+    accepted = tables.create({**body, "collectionId": name, "rows": first, "open": True})
+    sent = len(first)
+    output.message(f"{name}: {sent} rows sent")
+    try:
+        for number, piece in enumerate(pieces, 1):
+            accepted = tables.add_rows(name, piece, key=f"piece-{number}")
+            sent += len(piece)
+            output.message(f"{name}: {sent} rows sent")
+    except (InvalidRequest, TooLarge):
+        with contextlib.suppress(RelayError):
+            tables.cancel(name)
+            output.message(f"{name}: a row was refused, so the {sent} rows before it were cancelled")
+        raise
+    tables.close(name, key="end")
+
+    return accepted
+
+
+def _dry_run(output: Output, client: RelayClient, body: dict[str, Any], source: Rows) -> int:
     count = sum(len(piece) for piece in source.pieces())
     first = source.rows[0]
     template = body["template"]
@@ -342,7 +270,8 @@ def _await(output: Output, tables: TableClient, name: str, seconds: float, out: 
         output.value(now)
     else:
         _write(output, tables.results(name, {"format": _format_of(out)}), out)
-    output.message(f"{name}: {now['completed']} completed, {now['failed']} failed, ${now['costUsd'] or 0:.4f}")
+    wrong = f", {now['checksFailed']} with failed checks" if now.get("checksFailed") else ""
+    output.message(f"{name}: {now['completed']} completed{wrong}, {now['failed']} failed, ${now['costUsd'] or 0:.4f}")
 
     return 0 if now["status"] == "completed" else 5
 

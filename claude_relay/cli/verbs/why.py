@@ -20,7 +20,7 @@ from ..render.output import Output, json_option, pass_output
 @pass_output
 def why(output: Output, request_id: str) -> None:
     """Show the timeline of a job in plain words, and what to do next."""
-    with open_client(output) as client:
+    with open_client(output, reading=True) as client:
         record = client.record(request_id)
     timeline = _timeline(record)
     verdict, command = _verdict(record)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation, getcontext, localcontext
 from decimal import DivisionByZero as DecimalDivisionByZero
 from decimal import Overflow as DecimalOverflow
 from typing import Any
 
+from ..lazy_dataclass import dataclass
 from . import control_digits
 from .expression import MAX_DIGITS, Arithmetic, Comparison, Function, Node, Number, Path, Rule, String
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
+
+from ..lazy_dataclass import dataclass
 
 MAX_LENGTH, MAX_DEPTH, MAX_OPERATORS, MAX_DIGITS = 1_000, 32, 100, 40
 

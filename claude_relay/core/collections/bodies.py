@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..deliveries.delivery import Delivery
-from ..deliveries.destination import Destination
-from ..jobs.job import Job
 from ..wire import STATUS, delivery_status, encode, optional_timestamp, timestamp
 from .collection import Collection, Phase, Tally, status_of
+
+if TYPE_CHECKING:
+    from ..deliveries.delivery import Delivery
+    from ..deliveries.destination import Destination
+    from ..jobs.job import Job
 
 #: Failed rows that a callback lists.
 MAX_FAILURES = 100
@@ -75,6 +77,7 @@ def status_body(
         "finishedAt": optional_timestamp(collection.finished_at),
         "costUsd": tally.cost_usd,
         "savedUsd": tally.saved_usd,
+        "checksFailed": tally.checks_failed,
         "delivery": delivery_status(delivery, destination),
         "acked": optional_timestamp(acked),
         "metadata": metadata if metadata is not None else {},
@@ -92,15 +95,15 @@ def callback_body(
     *,
     usage: Mapping[str, int],
     failures: Iterable[Job],
-    results: Sequence[Mapping[str, Any]] | None,
+    results: Sequence[bytes] | None,
     results_url: str,
     metadata: Any,
     ack_url: str | None,
     limit: int,
     now: float,
-) -> dict[str, Any]:
-    """The callback of one generation, with its results if they fit into `limit` bytes."""
-    body: dict[str, Any] = {
+) -> bytes:
+    """The callback of one generation, with its results (each of them encoded) if they fit into `limit` bytes."""
+    head: dict[str, Any] = {
         "collectionId": collection.collection_id,
         "status": tally.outcome,
         "timestamp": timestamp(now),
@@ -112,16 +115,21 @@ def callback_body(
         "costUsd": tally.cost_usd,
         "savedUsd": tally.saved_usd,
         "failures": [_failure(row) for row in failures],
-        "results": results,
+    }
+    tail: dict[str, Any] = {
         "resultsUrl": results_url,
         "metadata": metadata if metadata is not None else {},
         "ackUrl": ack_url,
     }
-    if results is None or len(encode(body)) > limit:
-        del body["results"]
-        body["resultsTruncated"] = True
+    if tally.checks_failed is not None:
+        tail["checksFailed"] = tally.checks_failed
+    begin, end = encode(head).removesuffix(b"}"), encode(tail).removeprefix(b"{")
+    if results is not None:
+        body = b'%s,"results":[%s],%s' % (begin, b",".join(results), end)
+        if len(body) <= limit:
+            return body
 
-    return body
+    return encode(head | tail | {"resultsTruncated": True})
 
 
 def short_result(row: int, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any
 
 from ...errors import Conflict
 from ..jobs.failure import ErrorType, Failure, Remedy
 from ..jobs.job import Job, State
+from ..lazy_dataclass import dataclass
 
 #: A collectionId; with a colon and the number of a row it is still a requestId.
 COLLECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,119}")
@@ -67,11 +68,12 @@ class Collection:
     touched_at: float = 0.0  # the latest request that sent rows, or piece of rows that was stored
     cancel_requested_at: float | None = None
     finished_at: float | None = None
-    status: str | None = None  # once finished, as are the next four
+    status: str | None = None  # once finished, as are the next five
     completed: int = 0
     failed: int = 0
     cost_usd: float | None = None
     saved_usd: float | None = None
+    checks_failed: int | None = None  # rows with a check that is false; None where no row has checks
     spent_usd: float = 0.0  # by the calls of this generation
     max_cost_usd: float | None = None
     each: bool = False
@@ -119,6 +121,7 @@ class Tally:
     failed: int = 0
     cost_usd: float | None = None
     saved_usd: float | None = None
+    checks_failed: int | None = None  # counted at the end
 
     @property
     def total(self) -> int:
@@ -215,7 +218,9 @@ def is_storing(collection: Collection, *, now: float) -> bool:
 def close(collection: Collection) -> Collection:
     """No more rows follow: it ends with its last row."""
     if collection.phase is not Phase.OPEN:
-        raise Conflict(f"collection {collection.collection_id} cannot be closed: it {_NOT_OPEN[collection.phase]}")
+        raise Conflict(
+            f"collection {collection.collection_id} cannot be closed: it {_NOT_OPEN[collection.phase]} already"
+        )
     if not collection.claimable and collection.cancel_requested_at is None:
         raise Conflict(f"collection {collection.collection_id} is storing rows at this moment; close it after that")
 
@@ -248,6 +253,7 @@ def finish(collection: Collection, tally: Tally, *, now: float) -> Collection:
         failed=tally.failed,
         cost_usd=tally.cost_usd,
         saved_usd=tally.saved_usd,
+        checks_failed=tally.checks_failed,
     )
 
 

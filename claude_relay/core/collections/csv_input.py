@@ -6,10 +6,11 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
+from ..lazy_dataclass import dataclass
 from ..templates import normal_name
 from ..text.json_values import safe_quote
 from .collection import MAX_ROWS

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
 from ..files.types import sniff
-from ..text.written_numbers import WrittenNumber
+from ..lazy_dataclass import dataclass
+from ..text.written_numbers import WrittenNumber, encode_as_written
 from .csv_input import DELIMITERS
 
 #: Columns of answers; of more fields than this the complete JSON is one column.
@@ -156,7 +155,7 @@ def cell(value: Any, form: CsvForm) -> str:
         text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e15 else str(value)
         text = text.removesuffix(".0").replace(".", form.decimal)
         return f"'{text}" if form.bom and isinstance(value, int) and _MISREAD.fullmatch(text) else text
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = value if isinstance(value, str) else encode_as_written(value)
 
     return f"'{text}" if form.bom and _MISREAD.fullmatch(text.strip()) else _safe(text)
 

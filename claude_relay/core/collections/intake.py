@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequest, Problem
 from ..intake.body import read_metadata
-from ..intake.context import IntakeContext
 from ..intake.fields import Diagnostics, Fields, kind
 from ..intake.group import GROUP_RULE
 from ..intake.idempotency import read_id
 from ..intake.times import read_end
 from ..intake.webhook import read_headers, read_url
 from ..jobs.job import Retain
+from ..lazy_dataclass import dataclass
 from ..text.ids import GROUP
 from ..text.json_values import find_problems
 from ..text.strict_json import loads
 from .collection import COLLECTION_ID, COLLECTION_ID_RULE, MAX_ROWS, Kind
 from .csv_input import Table, too_many_rows
+
+if TYPE_CHECKING:
+    from ..intake.context import IntakeContext
 
 #: Fields that are every row's defaults.
 DEFAULTS = ("mode", "needBy", "group", "priority", "deadline", "retain")
@@ -40,6 +43,7 @@ FIELDS = (
     "onInvalid",
 )
 _MEANT = dict.fromkeys(("callbackUrl", "callback", "webhook", "hook", "hookUrl", "failureWebhookUrl"), "webhookUrl")
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -77,13 +81,15 @@ def parse_collection(
     table: Table | None = None,
     idempotency_key: str | None = None,
     form: bool = False,
+    strict: bool = False,
 ) -> CollectionRequest:
     """
     The request that the body describes, or `InvalidRequest` with all problems of its fields.
 
-    `table`: rows that came as CSV or NDJSON, with the other fields in `body`.
+    `table`: rows that came as CSV or NDJSON, with the other fields in `body`. `strict`: the body came from
+    `strict_json`, which has checked its values.
     """
-    values = _object(body)
+    values = _object(body, strict=strict)
     notes = Diagnostics(form=form)
     fields = Fields(values, notes)
     collection_id = read_id(fields, "collectionId", COLLECTION_ID, COLLECTION_ID_RULE, idempotency_key)
@@ -130,9 +136,9 @@ def parse_collection(
     )
 
 
-def parse_more_rows(body: object, *, table: Table | None = None) -> CollectionRequest:
+def parse_more_rows(body: object, *, table: Table | None = None, strict: bool = False) -> CollectionRequest:
     """A request that adds rows to an open collection."""
-    values = _object(body)
+    values = _object(body, strict=strict)
     notes = Diagnostics()
     fields = Fields(values, notes)
     which, rows = read_rows(fields, table, required=True)
@@ -183,11 +189,11 @@ def _canonical(value: Any) -> bytes:
     if isinstance(value, InvalidRequest):
         return str(value).encode("utf-8", "replace")
 
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return _ENCODER.encode(value).encode("utf-8", "replace")
 
 
-def _object(body: object) -> dict[str, Any]:
-    if problems := find_problems(body):
+def _object(body: object, *, strict: bool) -> dict[str, Any]:
+    if not strict and (problems := find_problems(body)):
         raise InvalidRequest(problems=problems)
     if not isinstance(body, dict):
         text = f'must be an object such as {{"template": "…", "rows": [{{…}}]}}, not {kind(body)}'

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequest, Problem
 from .. import templates
 from ..intake.body import parse
-from ..intake.context import IntakeContext
 from ..intake.fields import MAX_WARNINGS, kind
 from ..intake.templated import names_template, parse_templated
-from ..jobs.submission import Submission
 from ..money.estimate import estimate
-from ..templates import Compiled, Template
 from .collection import Collection, Kind
+
+if TYPE_CHECKING:
+    from ..intake.context import IntakeContext
+    from ..jobs.submission import Submission
+    from ..templates import Compiled, Template
 
 #: Fields that a row cannot have: its id and its times are the collection's, and so is the callback.
 FORBIDDEN = ("requestId", "webhookUrl", "failureWebhookUrl", "runAt")
@@ -80,7 +82,7 @@ class RowReader:
         body = self._with_defaults(item)
         if not names_template(body):
             _refuse_forbidden(body)
-            return parse(body, now=self._now, context=self._context)
+            return parse(body, now=self._now, context=self._context, strict=True)  # it was checked with its request
         name = body.get("template")
         if not isinstance(name, str):
             raise _refused("template", f"must be {templates.REFERENCE_RULE}")
@@ -101,7 +103,9 @@ class RowReader:
                 filled.missing, at="", reference=reference, columns=tuple(map(templates.normal_name, item))
             )
             raise InvalidRequest(problems=[_trimmed(problem) for problem in missing])
-        submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context)
+        # Both parts were checked before; together they can only be nested too deeply.
+        flat = not any(isinstance(variable.value, (dict, list)) for variable in variables.values())
+        submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context, strict=flat)
         if warning := templates.unused_warning(variables, self._compiled.placeholders):
             self._warnings.setdefault(warning)
 

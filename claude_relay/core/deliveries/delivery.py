@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..jobs.job import Lease
+from ..lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ..jobs.job import Lease
 
 
 class DeliveryState(str, Enum):

@@ -8,10 +8,11 @@ answers again. Then the backlog follows, at a pace that does not overload it onc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from ..backoff import exponential
+from ..lazy_dataclass import dataclass
 from .delivery import Delivery, Reply, ReplyClass, classify_reply
 from .reply_text import describe_reply
 

@@ -9,15 +9,18 @@ Transitions of a delivery: each is a function from a delivery to a `DeliveryChan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Conflict, IllegalTransition, LeaseLost
 from ..backoff import jittered
 from ..jobs.events import Event, EventName
-from ..jobs.job import Job, Lease
-from ..policy import Policy
+from ..lazy_dataclass import dataclass
 from .delivery import Delivery, DeliveryAttempt, DeliveryState, Reply, ReplyClass, classify_reply
+
+if TYPE_CHECKING:
+    from ..jobs.job import Job, Lease
+    from ..policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..jobs.failure import ErrorType, Failure, Remedy
+from ..lazy_dataclass import dataclass
 from .types import SNIFF_BYTES, sniff, type_problem
 
 #: Maximum for all files of one job, in bytes: a request to Claude may have 32 MB, and base64 adds a third.

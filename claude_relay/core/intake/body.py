@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequest, Problem
 from ..jobs.job import OnInterrupt, Retain
@@ -14,7 +14,6 @@ from ..models.capabilities import unreadable_file
 from ..text.ids import GROUP, REQUEST_ID
 from ..text.json_values import find_problems
 from ..text.suggestions import suggest
-from .context import IntakeContext
 from .fields import MAX_WARNINGS, Diagnostics, Fields, kind
 from .files import read_files
 from .group import GROUP_RULE
@@ -25,6 +24,9 @@ from .mode import read_mode
 from .options import CHECK_ONLY, OPTIONS, read_options
 from .times import is_timestamp, read_end, read_start
 from .webhook import read_headers, read_url
+
+if TYPE_CHECKING:
+    from .context import IntakeContext
 
 FIELDS = (
     "prompt",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from ..lazy_dataclass import dataclass
 from ..models.catalog import BUILT_IN, ModelCatalog
-from ..money.prices import PriceList
+
+if TYPE_CHECKING:
+    from ..money.prices import PriceList
 
 
 @dataclass(frozen=True, kw_only=True)

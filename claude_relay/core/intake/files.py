@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..files.types import ACCEPTED, ACCEPTED_TEXT, JPEG, PDF, SNIFF_BYTES, sniff, type_problem
 from ..text.json_values import safe_quote
-from .context import IntakeContext
 from .fields import Fields, kind
 from .webhook import read_url
+
+if TYPE_CHECKING:
+    from .context import IntakeContext
 
 MAX_FILES = 20
 MAX_NAME = 255

@@ -6,10 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..text.ids import REQUEST_ID
-from .fields import Fields
+
+if TYPE_CHECKING:
+    from .fields import Fields
 
 REQUEST_ID_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ : - and begin with a letter or digit"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..money.estimate import estimate
 from ..money.prices import PriceList, unpriced
-from .fields import Diagnostics
+
+if TYPE_CHECKING:
+    from .fields import Diagnostics
 
 FIELD = "maxCostUsd"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .context import IntakeContext
-from .fields import Fields
 from .times import read_end
+
+if TYPE_CHECKING:
+    from .context import IntakeContext
+    from .fields import Fields
 
 MODES = ("live", "batch", "auto")
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..models.betas import read_betas
 from ..models.capabilities import fit_request
 from ..models.catalog import ModelCatalog, resolve
 from ..text.json_values import safe_quote
 from .checks import read_checks
-from .context import IntakeContext
 from .fields import Fields, kind
 from .output_schema import read_output_schema
 from .passthrough import CAMEL_CASE, PASSTHROUGH, REMOVED, read_passthrough
+
+if TYPE_CHECKING:
+    from .context import IntakeContext
 
 MAX_FALLBACKS = 5
 EFFORTS = ("low", "medium", "high", "xhigh", "max")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..schemas.keywords import KEYWORDS, TYPES, subschemas
 from ..text.json_values import safe_quote
-from .context import IntakeContext
-from .fields import Fields
+
+if TYPE_CHECKING:
+    from .context import IntakeContext
+    from .fields import Fields
 
 #: Keywords without which a schema checks nothing.
 _ASSERTIONS = KEYWORDS - {

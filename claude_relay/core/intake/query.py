@@ -6,18 +6,20 @@ import calendar
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequest, Problem
 from .. import wire
 from ..jobs.failure import ErrorType
-from ..jobs.job import State
 from ..jobs.job_filter import JobFilter
 from ..text.durations import parse_duration
 from .body import parse_options
-from .context import IntakeContext
 from .passthrough import PASSTHROUGH
 from .times import rfc_3339
+
+if TYPE_CHECKING:
+    from ..jobs.job import State
+    from .context import IntakeContext
 
 #: Rows of one page: jobs or events.
 MAX_LIMIT = 500

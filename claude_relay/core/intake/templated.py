@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequest, Problem
 from .. import templates
-from ..jobs.submission import Submission
 from ..templates import Compiled, Template, Variables
 from ..text.json_values import find_problems
 from .body import parse
-from .context import IntakeContext
 from .fields import MAX_WARNINGS, kind
 from .idempotency import body_hash
 from .options import OPTIONS
+
+if TYPE_CHECKING:
+    from ..jobs.submission import Submission
+    from .context import IntakeContext
 
 #: Fields of the body that a template cannot have.
 _NOT_IN_TEMPLATE = ("template", "variables")

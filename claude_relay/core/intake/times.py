@@ -6,9 +6,12 @@ import calendar
 import re
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..text.durations import parse_duration
-from .fields import Fields
+
+if TYPE_CHECKING:
+    from .fields import Fields
 
 #: A later time is most likely a mistyped year.
 MAX_AHEAD = 366 * 86_400.0

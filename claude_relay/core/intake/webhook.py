@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from ..text.json_values import safe_quote
-from .context import IntakeContext
 from .fields import Fields, kind
+
+if TYPE_CHECKING:
+    from .context import IntakeContext
 
 MAX_HEADERS = 10
 MAX_HEADER = 4096

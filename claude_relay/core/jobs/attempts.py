@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from .change import Call
-from .failure import Failure, PartialResponse
+if TYPE_CHECKING:
+    from .change import Call
+    from .failure import Failure, PartialResponse
 
 #: Decimals of a dollar: finer than any price of a token, coarser than the errors of adding floats.
 DIGITS = 12

@@ -12,17 +12,19 @@ No worker has a lease on a batched job: the results of its batch are fenced by t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import IllegalTransition
-from ..policy import Policy
 from . import transitions
 from .attempts import add_costs
-from .change import Call, Change, transition, with_warning
+from .change import RELEASED, Call, Change, transition, with_warning
 from .events import EventName
 from .failure import ErrorType, Failure, Remedy
 from .fencing import deadline_after_batch
 from .job import NOT_WAITING, Job, State
+
+if TYPE_CHECKING:
+    from ..policy import Policy
 
 #: Failures that only a live call can settle: a batch cannot continue after a pause, ask for a schema in the prompt, or
 #: upload its files first.
@@ -65,7 +67,7 @@ def leave_batch(job: Job, *, call: Call, now: float, why: str, live: bool = Fals
         due_at=now,
         sent=False,
     )
-    return replace(change, call=replace(call, ended_at=now, sent=False, outcome="released", detail=why))
+    return replace(change, call=replace(call, ended_at=now, sent=False, outcome=RELEASED, detail=why))
 
 
 def fail(job: Job, failure: Failure, *, call: Call, policy: Policy, now: float, chance: float) -> Change:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any
 
-from ..deliveries.delivery import Delivery
+from ..lazy_dataclass import dataclass
 from .events import Event, EventName
-from .failure import PartialResponse
 from .job import Job, State
+
+if TYPE_CHECKING:
+    from ..deliveries.delivery import Delivery
+    from .failure import PartialResponse
+
+#: The outcome of a call that ended before anything of it was sent, and that no attempt was counted for.
+RELEASED = "released"
 
 
 @dataclass(frozen=True, kw_only=True)

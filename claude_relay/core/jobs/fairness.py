@@ -12,8 +12,9 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from ..lazy_dataclass import dataclass
 
 #: The weight of a key that none was set for, and the limits of one.
 DEFAULT_WEIGHT = 1.0

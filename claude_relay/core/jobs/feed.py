@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from ..lazy_dataclass import dataclass
 from .events import Event, EventName
 from .job import State
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...errors import LeaseLost
-from .change import Call
 from .job import Job, State
+
+if TYPE_CHECKING:
+    from .change import Call
 
 
 def fence(job: Job, token: str) -> None:

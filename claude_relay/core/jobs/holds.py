@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from .job import Job
+from ..lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from .job import Job
 
 
 class HoldKind(str, Enum):

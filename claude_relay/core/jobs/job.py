@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .failure import ErrorType
+from ..lazy_dataclass import dataclass
 from .fairness import Flow
+
+if TYPE_CHECKING:
+    from .failure import ErrorType
 
 #: Words in model names; rate limits are shared upstream by all models of a family.
 _FAMILIES = ("opus", "sonnet", "haiku", "fable", "mythos")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
 
-from .failure import ErrorType
-from .job import State
+from ..lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from .failure import ErrorType
+    from .job import State
 
 #: The filters by name: as a query parameter, as a field of a body and, with `--`, as an option.
 FILTERS = ("status", "group", "key", "model", "host", "error", "since", "until", "dead", "unacked")

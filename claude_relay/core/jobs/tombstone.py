@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .job import State
+from ..lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from .job import State
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,17 +15,20 @@ A cancel of a running job sets a mark and keeps the state. Outcomes and deliveri
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ...errors import Conflict, IllegalTransition
 from ..backoff import exponential
-from ..policy import Policy
 from .attempts import add_costs, close_entry, last_usage
-from .change import Call, Change, SentMark, transition
+from .change import RELEASED, Call, Change, SentMark, transition
 from .endings import IDLE, cancel_now, defer, fail_for_good
 from .events import Event, EventName
 from .failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
 from .fencing import deadline_after_batch, fence, fence_attempt
 from .job import NOT_WAITING, Job, Lease, OnInterrupt, State
+
+if TYPE_CHECKING:
+    from ..policy import Policy
 
 
 def submit(job: Job, *, now: float) -> Change:
@@ -190,7 +193,7 @@ def fail(
 def release(job: Job, *, token: str, call: Call, now: float) -> Change:
     """Return a claimed job unsent: due again at once, the attempt not counted; cancelled if that was requested."""
     fence(job, token)
-    ended = replace(call, ended_at=now, outcome="released")
+    ended = replace(call, ended_at=now, outcome=RELEASED)
     if job.cancel_requested_at is not None:
         return replace(cancel_now(job, now=now, **IDLE), call=ended)
 
@@ -233,7 +236,7 @@ def interrupt(
         call,
         ended_at=now,
         sent=job.sent,
-        outcome="interrupted" if job.sent else "released",
+        outcome="interrupted" if job.sent else RELEASED,
         detail=why,
         first_byte_at=partial.first_byte_at or call.first_byte_at,
         usage=last_usage(partial) or call.usage,

@@ -7,10 +7,12 @@ Only capabilities that the upstream lists count: a request for an unlisted model
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..intake.fields import Diagnostics
 from .listing import Model, undated
+
+if TYPE_CHECKING:
+    from ..intake.fields import Diagnostics
 
 #: Removed from the API for every model: a request that sends one is refused.
 _SAMPLING = ("temperature", "top_p", "top_k")

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
+from ..lazy_dataclass import dataclass
 from ..text.json_values import safe_quote
 from .listing import Model, aliases_of, newest, read_models, undated
 

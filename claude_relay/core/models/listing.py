@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
+
+from ..lazy_dataclass import dataclass
 
 #: Meaning of each alias: the newest active model of the first of these lines that has one.
 FAMILIES: Mapping[str, tuple[str, ...]] = {

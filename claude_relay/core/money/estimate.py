@@ -13,12 +13,14 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..files.media_size import count_pages, image_size
-from ..jobs.submission import Exchange
-from .prices import PriceList
+from ..lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ..jobs.submission import Exchange
+    from .prices import PriceList
 
 #: ASCII characters per token: maximum, usual, minimum (digits, code). Models from 4.7 on use smaller tokens.
 _OLDER, _NEWER = (5.0, 3.8, 2.6), (5.0, 3.0, 2.0)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ...errors import ConfigError
+from ..lazy_dataclass import dataclass
 
 _MILLION = Decimal(1_000_000)
 _DATED = re.compile(r"-(?:[0-9]{8}|latest)$")

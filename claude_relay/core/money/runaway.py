@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from ..lazy_dataclass import dataclass
 
 #: Spend of a day that is worth a look, in dollars.
 LEAST_USD = 5.0

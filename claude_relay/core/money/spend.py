@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..jobs.attempts import DIGITS
-from ..jobs.change import Call
+from ..lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ..jobs.change import Call
 
 #: Possible groupings of spend, the default first.
 GROUPINGS = ("day", "key", "model", "group", "mode", "template")
@@ -21,7 +24,8 @@ class SpendSummary:
     """
     The attempts of one day, key, model, group, mode or template.
 
-    `usd` is the total of those with a price, None if none has one; `unpriced` counts attempts of unknown cost.
+    `usd` is the total of those with a price, None if none has one; `unpriced` counts attempts of unknown cost,
+    `ended` also those of which nothing was sent.
     """
 
     name: str
@@ -32,6 +36,7 @@ class SpendSummary:
     cache_write_tokens: int = 0
     usd: float | None = None
     unpriced: int = 0
+    ended: int = 0
 
     @property
     def cost_usd(self) -> float | None:
@@ -45,20 +50,21 @@ def spend_days(call: Call) -> SpendSummary:
 
     return SpendSummary(
         name=call.model,
-        calls=1,
+        calls=int(call.sent),
+        ended=1,
         input_tokens=usage.get("input_tokens", 0),
         output_tokens=usage.get("output_tokens", 0),
         cache_read_tokens=usage.get("cache_read_input_tokens", 0),
         cache_write_tokens=usage.get("cache_creation_input_tokens", 0),
         usd=call.cost_usd,
-        unpriced=int(call.cost_usd is None and (bool(usage) or call.outcome in _UNREPORTED)),
+        unpriced=int(call.sent and call.cost_usd is None and (bool(usage) or call.outcome in _UNREPORTED)),
     )
 
 
 def summarize(name: str, rows: Collection[SpendSummary]) -> SpendSummary:
     """The total of several summaries."""
     priced = [row.usd for row in rows if row.usd is not None]
-    names = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "unpriced")
+    names = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "unpriced", "ended")
     counts = {field: sum(getattr(row, field) for row in rows) for field in names}
 
     return SpendSummary(name=name, usd=sum(priced) if priced else None, **counts)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..lazy_dataclass import dataclass
 from .durations import format_duration, parse_duration
 
 _HOW = "write a number and a duration, such as 100/15m, or off"

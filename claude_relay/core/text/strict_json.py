@@ -73,6 +73,8 @@ def loads(data: bytes, *, line: int = 1, indent: int = 0, budget: ValueBudget | 
             problem = _describe(exc, line=line, indent=indent)
         except RecursionError:
             problem = TOO_DEEP
+        except _BadNumber as exc:
+            problem = exc.describe(text, line=line, indent=indent)
         else:
             return _checked(value) if _may_be_deep(data) or (b"\\" in data and _HALF.search(data)) else value
 
@@ -197,9 +199,34 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+class _BadNumber(Exception):
+    """A number that is refused, as it was written; the parser does not tell its place."""
+
+    def __init__(self, written: str, problem: str) -> None:
+        super().__init__(problem)
+        self._written, self._problem = written, problem
+
+    def describe(self, text: str, *, line: int, indent: int) -> str:
+        """The problem with line and column: the first place outside of strings where the number is written."""
+        after, at, quotes = 0, -1, 0
+        while (at := text.find(self._written, at + 1)) >= 0:
+            bare = text[after:at].replace("\\\\", "").replace('\\"', "")
+            quotes, after = quotes + bare.count('"'), at
+            around = text[max(0, at - 1) : at] + text[at + len(self._written) : at + len(self._written) + 1]
+            if quotes % 2 == 0 and not any(char.isalnum() or char in "+-." for char in around):
+                break
+        if at < 0:
+            return self._problem
+        before = text[:at]
+        first = "\n" not in before
+        column = at - before.rfind("\n") + (indent if first else 0)
+
+        return f"{self._problem} (line {line + before.count(chr(10))}, column {column})"
+
+
 def _integer(digits: str) -> int:
     if len(digits.lstrip("-")) > MAX_DIGITS:
-        _refuse(f"has a number, {safe_quote(digits)}, that {TOO_LONG}")
+        raise _BadNumber(digits, f"has a number, {safe_quote(digits)}, that {TOO_LONG}")
 
     return int(digits)
 
@@ -207,13 +234,14 @@ def _integer(digits: str) -> int:
 def _fraction(digits: str) -> float:
     number = read_number(digits) if len(digits) <= 400 else math.inf
     if not math.isfinite(number):
-        _refuse(f"has a number, {safe_quote(digits)}, that is too large or too long for JSON parsers")
+        problem = f"has a number, {safe_quote(digits)}, that is too large or too long for JSON parsers"
+        raise _BadNumber(digits, problem)
 
     return number
 
 
 def _constant(word: str) -> NoReturn:
-    _refuse(f"has {word} for a number, which is not JSON: leave the field out, or send null")
+    raise _BadNumber(word, f"has {word} for a number, which is not JSON: leave the field out, or send null")
 
 
 def _refuse(problem: str) -> NoReturn:

@@ -2,7 +2,7 @@
 Shared SQL for PostgreSQL.
 
 The statements are the same for every engine, and written so that both understand them. This translates the rest:
-parameter markers, three constructs without a common spelling, and one statement. Index hints are comments here.
+parameter markers, three constructs without a common spelling, and two statements. Index hints are comments here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OWN = {
     # of a frequent text would be read before the first one is known.
     search_index.NUMBERS: """
 SELECT docs.rowid FROM (
-    SELECT CAST(string_to_array(%s, ' ') AS integer[]) AS marks, CAST(%s AS bigint) AS low, CAST(%s AS bigint) AS high
+    SELECT CAST(string_to_array(?, ' ') AS integer[]) AS marks, CAST(? AS bigint) AS low, CAST(? AS bigint) AS high
 ) AS asked
 CROSS JOIN LATERAL (
     SELECT mark FROM search_eras
@@ -30,7 +30,8 @@ CROSS JOIN LATERAL (
     SELECT rowid FROM search_docs
     WHERE marks @> (asked.marks || era.mark) AND rowid >= asked.low AND rowid < asked.high ORDER BY rowid DESC
 ) AS docs
-LIMIT %s"""
+LIMIT ?""",
+    search_index.ADD: "INSERT INTO search_docs (rowid, marks) VALUES (?, CAST(? AS integer[]))",
 }
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^']|'')*')"
@@ -40,17 +41,24 @@ _TOKEN = re.compile(
     r"|(?P<json>\w+)(?= -> ')"  # a TEXT column
     r"|CAST\((?P<bytes>\w+\.body) AS TEXT\)"
 )
+_SPLIT = "\x00"  # in no statement
 
 
 @functools.lru_cache(maxsize=4096)
 def translate(sql: str) -> str:
     """The statement with `%s` for its parameters; cached, as there are some hundreds of statements."""
-    return _OWN.get(sql) or _TOKEN.sub(_translate_token, sql)
+    return _TOKEN.sub(_translate_token, _OWN.get(sql, sql))
+
+
+@functools.lru_cache(maxsize=4096)
+def split(sql: str) -> Sequence[str]:
+    """The parts of the translated statement between its parameters."""
+    return _TOKEN.sub(_split_token, _OWN.get(sql, sql)).strip().split(_SPLIT)
 
 
 def to_parameters(args: Sequence[Any]) -> list[Any]:
     """The values as PostgreSQL can store them: strings without zero bytes, and flags as numbers."""
-    return [_to_parameter(value) for value in args]
+    return [to_parameter(value) for value in args]
 
 
 def _translate_token(match: re.Match[str]) -> str:
@@ -68,7 +76,15 @@ def _translate_token(match: re.Match[str]) -> str:
     return f"convert_from({match['bytes']}, 'UTF8')"
 
 
-def _to_parameter(value: Any) -> Any:
+def _split_token(match: re.Match[str]) -> str:
+    if match["parameter"] is not None:
+        return _SPLIT
+
+    return match[0] if match["string"] or match["percent"] else _translate_token(match)
+
+
+def to_parameter(value: Any) -> Any:
+    """The value as PostgreSQL can store it."""
     if type(value) is str:
         # Answers and replies may contain it. JSON escapes it, so that only plain text loses it.
         return value.replace("\x00", "\ufffd") if "\x00" in value else value

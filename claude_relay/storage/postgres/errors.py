@@ -38,11 +38,16 @@ def refused_login(exc: psycopg.Error, where: str) -> StoreRefused | None:
     return None
 
 
+def reset_read_only(database: str = "…") -> str:
+    """The statement after which a database that was set to read only accepts writes again."""
+    return f'ALTER DATABASE "{database}" RESET default_transaction_read_only'
+
+
 def read_only(where: str) -> StoreUnavailable:
     """The error of a server that accepts no writes."""
     return StoreUnavailable(
         f"the store {where} accepts no writes now: it is a standby, or was set to read only. Name the primary in "
-        "RELAY_STORE, or: ALTER DATABASE … RESET default_transaction_read_only",
+        f"RELAY_STORE, or: {reset_read_only()}",
         retry_after=10,
     )
 

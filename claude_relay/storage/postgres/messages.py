@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..sql.lookahead import Lookup, is_time
+from ..sql.lookahead import Lookup
 from ..sql.query import Row, Rows
+from .statements import TIME_SETTING, as_array
 
-Merge = Callable[[str, Sequence[Any]], str]
+#: Makes the text of a statement with its values.
+Text = Callable[[str, Sequence[Any]], str]
 
-_TIME_SETTING = "relay.now"
-#: The time of the transaction, in a look-up that is sent before it is known here.
-_NOW = f"current_setting('{_TIME_SETTING}')::float8"
 _PARAMETER = re.compile(r"'(?:[^']|'')*'|\?")
 
 
@@ -22,7 +21,7 @@ def begin_time(clock: Callable[[], float] | None) -> str:
     """The statement that sets the time of the transaction and returns it; without a `clock` that is the server's."""
     time = "extract(epoch FROM clock_timestamp())::float8" if clock is None else repr(clock())
 
-    return f"SELECT set_config('{_TIME_SETTING}', ({time})::text, true)"
+    return f"SELECT set_config('{TIME_SETTING}', ({time})::text, true)"
 
 
 def is_guarded(sql: str) -> bool:
@@ -30,6 +29,7 @@ def is_guarded(sql: str) -> bool:
     return sql.rstrip().endswith("RETURNING 1")
 
 
+@functools.lru_cache(maxsize=512)
 def guard(statement: str) -> str:
     """The statement so that the server itself ends the transaction if no row is found: by a division by zero."""
     return f"WITH moved AS ({statement}) SELECT 1 / count(*) FROM moved"
@@ -38,7 +38,7 @@ def guard(statement: str) -> str:
 class Lookups:
     """Look-ups as few statements: those that differ only in their values become one."""
 
-    def __init__(self, lookups: Sequence[Lookup], merge: Merge) -> None:
+    def __init__(self, lookups: Sequence[Lookup], text: Text) -> None:
         self._lookups = lookups
         self._places: list[list[int]] = []  # for each statement, the look-ups that it answers
         self.statements: list[str] = []
@@ -47,9 +47,9 @@ class Lookups:
             if args and "LIMIT ?" not in sql:  # a limit must be one value for all
                 alike.setdefault(sql, []).append(place)
             else:
-                self._add([place], merge)
+                self._add([place], text)
         for places in alike.values():
-            self._add(places, merge)
+            self._add(places, text)
 
     def rows(self, answers: Sequence[Rows]) -> Sequence[Rows]:
         """The rows of each look-up, from those of each statement."""
@@ -63,45 +63,36 @@ class Lookups:
 
         return rows
 
-    def _add(self, places: list[int], merge: Merge) -> None:
+    def _add(self, places: list[int], text: Text) -> None:
         self._places.append(places)
         sql = self._lookups[places[0]][0]
         values = [self._lookups[place][1] for place in places]
         if len(places) == 1:
-            self.statements.append(merge(*_with_time(sql, values[0])))
+            self.statements.append(text(sql, values[0]))
             return
-        markers = f"({', '.join('?' * (len(values[0]) + 1))})"
-        parts = [_with_time(markers, (number, *row)) for number, row in enumerate(values)]
-        names = ", ".join(f"a{number}" for number in range(len(values[0])))
+        columns = [as_array(column) for column in zip(*values, strict=True)]
+        if all(column is not None for column in columns):  # one statement for any number of look-ups
+            given = f"unnest({', '.join('?' * len(columns))}) WITH ORDINALITY AS given ({_names(len(columns))}, n)"
+            self.statements.append(text(f"SELECT n - 1, found.* FROM {given}{_each(sql)}", columns))
+            return
+        row = f"({', '.join('?' * (len(columns) + 1))})"
+        given = f"(VALUES {', '.join([row] * len(values))}) AS given (n, {_names(len(columns))})"
         self.statements.append(
-            merge(
-                f"SELECT n, found.* FROM (VALUES {', '.join(text for text, _ in parts)}) AS given (n, {names})"
-                f" CROSS JOIN LATERAL ({_with_names(sql)}) AS found",
-                [value for _, row in parts for value in row],
+            text(
+                f"SELECT n, found.* FROM {given}{_each(sql)}",
+                [value for number, row in enumerate(values) for value in (number, *row)],
             )
         )
 
 
-def _with_time(sql: str, args: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-    if not any(map(is_time, args)):
-        return sql, args
-    values = iter(args)
-    kept: list[Any] = []
-
-    def replace(match: re.Match[str]) -> str:
-        if match[0] != "?":
-            return match[0]
-        if is_time(value := next(values)):
-            return _NOW
-        kept.append(value)
-        return "?"
-
-    return _PARAMETER.sub(replace, sql), kept
+def _names(count: int) -> str:
+    return ", ".join(f"a{number}" for number in range(count))
 
 
 @functools.lru_cache(maxsize=512)
-def _with_names(sql: str) -> str:
-    """The statement with `given.a0` and so on in place of its parameters."""
+def _each(sql: str) -> str:
+    """The statement for each row of `given`, with `given.a0` and so on in place of its parameters."""
     numbers = iter(range(10_000))
+    named = _PARAMETER.sub(lambda match: f"given.a{next(numbers)}" if match[0] == "?" else match[0], sql)
 
-    return _PARAMETER.sub(lambda match: f"given.a{next(numbers)}" if match[0] == "?" else match[0], sql)
+    return f" CROSS JOIN LATERAL ({named}) AS found"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
 
+from ...core.lazy_dataclass import dataclass
 from . import connection, schema
-from .errors import server_message, translate
+from .errors import reset_read_only, server_message, translate
 
 #: Its settings, whether it is a standby, and its free connections. All users may read `numbackends`, but not the rows
 #: of pg_stat_activity.
@@ -34,8 +34,6 @@ SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_ve
 OLD_SNAPSHOT = 180.0
 #: Connections that one more daemon may use: its writer, its listener and its readers.
 PER_DAEMON = 16
-#: How a database accepts writes again that was set to read only.
-WRITABLE = 'ALTER DATABASE "{}" RESET default_transaction_read_only (or the same of the role or the server)'
 _PROBE_CHANNEL = "claude_relay_probe"
 _PROBE_TIMEOUT, _LISTEN = 2.0, "LISTEN {}"
 
@@ -115,7 +113,8 @@ def warnings(info: ServerInfo) -> Sequence[str]:
     if info.standby:
         sentences.append("the server is a standby and accepts no writes: name the primary in RELAY_STORE.")
     elif info.read_only:
-        sentences.append(f"the database is set to read only: {WRITABLE.format(info.database)}.")
+        reset = reset_read_only(info.database)
+        sentences.append(f"the database is set to read only: {reset} (or the same of the role or the server).")
     if (left := info.most - info.connections) < PER_DAEMON:
         sentences.append(
             f"{left} of {info.most} connections are left, a daemon may take {PER_DAEMON}: raise that limit."

@@ -35,6 +35,7 @@ from .errors import server_message
 from .errors import translate as translate_error
 from .pulse import Pulse
 from .schema import LOCK
+from .statements import LOST_PLANS, Statements
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,6 @@ _RESOLVE_EVERY = 0.2
 # One message. Whether it may write is the server's decision: an operator, or a host whose disk is nearly full, sets a
 # database to read only. The time is the server's, which is one for all machines; read once the lock is held.
 _BEGIN, _LOCK = "BEGIN ISOLATION LEVEL READ COMMITTED", f"SELECT pg_advisory_xact_lock({LOCK})"
-_TIME = 3  # its place among the answers
 # With the writes and COMMIT one message. A transaction that only read writes no row here, and costs no sync.
 _FIRST_MARK = (
     "INSERT INTO commits (turn, at, session) VALUES (?, ?, ?)"
@@ -57,6 +57,8 @@ _SILENCE = 0.4
 #: A transaction that was ended once for its silence is not silent the second time, for so many seconds at most: this
 #: process computes. A frozen one sends nothing, so that the others wait no longer the second time.
 _PATIENCE = 10.0
+#: The part of the latest wait for the lock in their mean.
+_LATEST = 0.3
 #: Characters of writes that are kept for the commit; more are sent at once.
 _MAX_PENDING = 8 * 2**20
 #: In place of a number: the link is cut, so that waiting for the server gains nothing.
@@ -81,6 +83,7 @@ class Session:
         self._where = where
         self._clock = clock
         self._connection = connect()
+        self._statements = Statements()
         self._name = uuid.uuid4().hex
         self._turn = 0
         self._wrote = False
@@ -90,6 +93,7 @@ class Session:
         self._pending: list[str] = []  # writes that were not sent yet
         self._pending_size = 0
         self._sent_at = 0.0
+        self._waited = 0.0
         self._was_slow = False
         self._pulse: Pulse | None = None
         self._unreachable_at = -math.inf
@@ -101,22 +105,31 @@ class Session:
 
     def begin(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         self._pending, self._pending_size, self._together, self._wrote = [], 0, True, False
-        asked = messages.Lookups(lookups, self._merge)
+        before = self._statements.begin(self._connection)
+        asked = messages.Lookups(lookups, self._statements.text)
+        # Plans are made before the lock is waited for, and before look-ups use them.
+        first = (_BEGIN, local_settings(), *before, *self._statements.take_new(), _LOCK)
+        asked_at = time.monotonic()
         try:
-            answers = self._send(_BEGIN, local_settings(), _LOCK, messages.begin_time(self._clock), *asked.statements)
+            answers = self._send(*first, messages.begin_time(self._clock), *asked.statements)[len(first) :]
         except BaseException:
             self.rollback()
             raise
         if self._was_slow:
             self._pulse = Pulse(self._connection, every=_SILENCE, seconds=_PATIENCE)
         self._was_slow = False
-        self._at = float(answers[_TIME][0][0])
+        # A distant server counts as a busy one: there, too, larger groups are faster.
+        self._waited += (time.monotonic() - asked_at - self._waited) * _LATEST
+        self._at = float(answers[0][0][0])
         self._turn += 1
 
-        return asked.rows(answers[_TIME + 1 :])
+        return asked.rows(answers[1:])
+
+    def waited(self) -> float:
+        return self._waited
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
-        asked = messages.Lookups(lookups, self._merge)
+        asked = messages.Lookups(lookups, self._statements.text)
 
         return asked.rows(self._send_pending(*asked.statements)[-len(asked.statements) :]) if lookups else ()
 
@@ -138,7 +151,7 @@ class Session:
         connection = self._connection
         if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
             with contextlib.suppress(psycopg.Error):
-                connection.execute("ROLLBACK")
+                connection.execute("; ".join(("ROLLBACK", *self._statements.forget())))
 
     def is_open(self) -> bool:
         connection = self._connection
@@ -155,15 +168,15 @@ class Session:
         self._connection.execute("RELEASE SAVEPOINT one")
 
     def run(self, sql: str, args: Sequence[Any]) -> Rows:
-        statement = self._merge(sql, args)
+        text = self._statements.text if self._together else self._merge
         if is_read(sql):
-            return self._send_pending(statement)[-1]
+            return self._send_pending(text(sql, args))[-1]
         self._wrote = True
-        if not self._together or ("RETURNING" in sql and not messages.is_guarded(sql)):
-            return self._send_pending(statement)[-1]
         guarded = messages.is_guarded(sql)
-        self._pending.append(messages.guard(statement) if guarded else statement)
-        self._pending_size += len(statement)
+        if not self._together or ("RETURNING" in sql and not guarded):
+            return self._send_pending(text(sql, args))[-1]
+        self._pending.append(text(messages.guard(sql) if guarded else sql, args))
+        self._pending_size += len(self._pending[-1])
         if self._pending_size > _MAX_PENDING or time.monotonic() - self._sent_at > _SILENCE:
             self._send_pending()
 
@@ -178,7 +191,7 @@ class Session:
     def try_recover(self, fault: BaseException, *, paid: bool) -> bool:
         """Reconnect if the connection was lost before the commit: the server may have restarted."""
         self._was_slow = isinstance(fault, errors.IdleInTransactionSessionTimeout)
-        if isinstance(fault, CommitNotApplied):
+        if isinstance(fault, (CommitNotApplied, *LOST_PLANS)):
             return True
         if isinstance(fault, RelayError) or not self._connection.closed:
             return False
@@ -219,7 +232,7 @@ class Session:
         values = (self._turn, self._at, self._name)
         # A second run, after an error, does not rely on that row: another process deletes those of a day ago.
         if self._wrote and self._marked and self._together:
-            self._send_pending(messages.guard(self._merge(_MARK, values)), "COMMIT")
+            self._send_pending(self._statements.text(messages.guard(_MARK), values), "COMMIT")
         else:
             self._send_pending(*([self._merge(_FIRST_MARK, values)] if self._wrote else ()), "COMMIT")
         self._marked = self._marked or self._wrote
@@ -230,15 +243,21 @@ class Session:
     def _send_pending(self, *statements: str) -> Sequence[Rows]:
         pending, self._pending, self._pending_size = self._pending, [], 0
 
-        return self._send(*pending, *statements)
+        new = self._statements.take_new()
+
+        return self._send(*new, *pending, *statements)[len(new) :]
 
     def _send(self, *statements: str) -> Sequence[Rows]:
         """One message to the server; returns the rows of each statement. After an error it runs no more of them."""
-        cursor = self._connection.execute("; ".join(statements))
+        try:
+            cursor = self._connection.execute("; ".join(statements))
+        except LOST_PLANS:
+            self._statements.prepares = False
+            raise
         answers: list[Rows] = []
         more: bool | None = True
         while more:
-            answers.append(cursor.fetchall() if cursor.description is not None else ())
+            answers.append(cursor.fetchall() if cursor.rownumber is not None else ())  # without its description
             more = cursor.nextset()
         self._sent_at = time.monotonic()
 

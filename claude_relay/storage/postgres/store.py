@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 
 from ...errors import ConfigError
-from ...ports import Ahead, ReadTransaction, Transaction
+from ...ports import Ahead, ReadTransaction, Transaction, WriteOptions
 from .. import pg_dump
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher
@@ -20,6 +20,10 @@ from .connection import Connection
 from .errors import refused_login, translate
 from .pool import ReadPool
 from .session import Session, run
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
 
 T = TypeVar("T")
 
@@ -55,21 +59,20 @@ class PostgresStore:
         """A new connection to the same server, for LISTEN."""
         return connection.connect(self._url)
 
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
         """
         Run `work` in a transaction and return its result once the server has it on disk.
 
         Raises the error of `work` (nothing of it is stored then), `StoreUnavailable` if the server is down, busy or
         full.
         """
-        return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
+        return self._writer.write(work, **options)
+
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        self._writer.write_later(work, done, ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""
@@ -96,6 +99,10 @@ class PostgresStore:
 
     def scrub(self) -> None:
         """Nothing: the server removes erased content by itself (autovacuum)."""
+
+    def give_back(self, limit: int) -> bool:
+        """Nothing: the server uses free space again, and gives the end of a table back by itself (autovacuum)."""
+        return False
 
     def backup(self, target: Path) -> None:
         """Raises `ConfigError` with the server's own command."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from ...core import retention
-from ...core.deliveries.delivery import Delivery
-from ...core.jobs.events import Event
-from ...core.jobs.job import Job
 from . import records
 from .destinations import COUNTED
 from .events import EventWrites
 from .query import QueryBase, placeholders
+
+if TYPE_CHECKING:
+    from ...core.deliveries.delivery import Delivery
+    from ...core.jobs.events import Event
+    from ...core.jobs.job import Job
 
 # The index holds deliveries without an ack. Groups that never sent one are left out: there a missing ack means nothing.
 _UNACKED = """

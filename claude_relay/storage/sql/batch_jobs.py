@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from ...core.jobs.job import Job
 from . import records
 from .query import QueryBase, placeholders
+
+if TYPE_CHECKING:
+    from ...core.jobs.job import Job
 
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
 # Not the rows of a collection that are being stored, or were stopped.

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection as Values
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.collections.collection import MARK, Collection, Kind, Phase
 from ...core.digests import digest
-from ...core.jobs.change import Outcome
 from ...core.jobs.events import EventName
 from ...core.jobs.job import UNFINISHED, Job, State
-from ...core.jobs.submission import StoredRequest
 from ...errors import Conflict
 from . import records
 from .insert_buffer import TABLES
 from .query import QueryBase, Row, placeholders
 from .tallies import TallyWrites, of_job, of_state
 
+if TYPE_CHECKING:
+    from ...core.jobs.change import Outcome
+    from ...core.jobs.submission import StoredRequest
+
 _OWN = (
     "phase claimable total touched_at cancel_requested_at finished_at status completed failed cost_usd saved_usd"
     " spent_usd max_cost_usd each_row on_invalid kind template template_body defaults columns retry_rows version"
+    " checks_failed"
 ).split()
 _COLLECTION = f"""
 SELECT {records.columns(records.JOB, "j.")}, {records.columns(_OWN, "k.")}
@@ -156,17 +159,25 @@ class CollectionReads(QueryBase):
             results.append((job, outcome, records.load_as_written(variables)))
         return results
 
-    def row_outcomes(self, identity: str, *, after_row: int, limit: int) -> Sequence[tuple[int, dict[str, Any]]]:
-        """The outcomes of ended rows in their order, by number, without anything else of the rows."""
-        sql = """SELECT j.row_no, j.id, j.run, j.request_id, o.body, o.digest FROM jobs j
-                 JOIN outcomes o ON o.job_id = j.id AND o.run = j.run
-                 WHERE j.collection = ? AND j.row_no > ? ORDER BY j.row_no LIMIT ?"""
-        rows = self._run(sql, (identity, after_row, limit))
+    def row_outcomes(self, identity: str, *, numbers: Values[int]) -> Sequence[tuple[int, dict[str, Any]]]:
+        """The outcomes of ended rows with those numbers, without anything else of the rows."""
+        sql = f"""SELECT j.row_no, j.id, j.run, j.request_id, o.body, o.digest FROM jobs j
+                  JOIN outcomes o ON o.job_id = j.id AND o.run = j.run
+                  WHERE j.collection = ? AND j.row_no IN ({placeholders(numbers)}) ORDER BY j.row_no"""
+        rows = self._run(sql, (identity, *numbers))
         return [(row[0], _outcome(*row[1:]) or {"requestId": row[3], "status": "failed"}) for row in rows]
 
-    def row_usage(self, identity: str) -> Sequence[dict[str, Any] | None]:
-        """The usage of each row."""
-        return [records.load(row[0]) for row in self._run("SELECT usage FROM jobs WHERE collection = ?", (identity,))]
+    def row_sums(
+        self, identity: str, *, after_row: int, limit: int, numbers: Values[int] = ()
+    ) -> Sequence[tuple[int, dict[str, Any] | None, Sequence[dict[str, Any]] | None]]:
+        """Number, usage and checks of rows that have ended: after that number, or with those numbers."""
+        where, args = "collection = ? AND row_no > ? AND finished_at IS NOT NULL", [identity, after_row]
+        if numbers:
+            where, args = f"{where} AND row_no IN ({placeholders(numbers)})", [*args, *numbers]
+        rows = self._run(
+            f"SELECT row_no, usage, checks FROM jobs WHERE {where} ORDER BY row_no LIMIT ?", (*args, limit)
+        )
+        return [(row[0], records.load(row[1]), records.load(row[2])) for row in rows]
 
     def results_size(self, identity: str) -> int:
         """The bytes of all outcomes of the present runs."""

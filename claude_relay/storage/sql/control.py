@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.jobs.holds import HoldScope, QueueHold
-from ...core.keys import ApiKey
 from ...ports import Group, WorkerHeartbeat
 from . import clock_step, key_records, records
 from .query import QueryBase
+
+if TYPE_CHECKING:
+    from ...core.jobs.holds import HoldScope, QueueHold
+    from ...core.keys import ApiKey
 
 _GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
 _HOLD = "scope, reason, since, until, detail"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from ...core.deliveries.delivery import Delivery, DeliveryAttempt
-from ...core.deliveries.transitions import DeliveryChange
 from ...core.digests import digest, matches
 from ...errors import Conflict, Damaged
 from . import records
 from .events import EventWrites
 from .query import QueryBase, placeholders
 from .tallies import TallyWrites, of_delivery
+
+if TYPE_CHECKING:
+    from ...core.deliveries.delivery import Delivery, DeliveryAttempt
+    from ...core.deliveries.transitions import DeliveryChange
 
 _DELIVERY = f"SELECT {records.columns(records.DELIVERY, 'd.')} FROM deliveries d"
 _ADD_DELIVERY = records.insert("deliveries", records.DELIVERY)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ...core.deliveries.delivery import Delivery
 from ...core.deliveries.destination import Destination, DueDestination
 from . import records
 from .query import QueryBase, Row
+
+if TYPE_CHECKING:
+    from ...core.deliveries.delivery import Delivery
 
 # Steps from one destination to the next in the index, so that a backlog of thousands costs one step.
 _DUE_DESTINATIONS = """

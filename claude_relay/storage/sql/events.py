@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.jobs.events import Event
 from ...core.jobs.feed import FeedEntry
 from ...core.jobs.job import State
 from . import records
 from .query import QueryBase, Row
+
+if TYPE_CHECKING:
+    from ...core.jobs.events import Event
 
 _EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
 _FEED = f"""SELECT e.seq, j.request_id, j.owner, j.grp, j.state, j.collection, {_EVENT}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ...core import retention
-from ...core.files.fetched import FetchedFile
 from ...core.files.uploaded import UploadedFile
-from ...core.jobs.events import Event
 from ...errors import Damaged
 from . import records
 from .events import EventWrites
 from .query import QueryBase, Row
+
+if TYPE_CHECKING:
+    from ...core.files.fetched import FetchedFile
+    from ...core.jobs.events import Event
 
 _FILE = f"SELECT {records.columns(records.FILE)} FROM fetched_files"
 _ADD_FILE = records.insert("fetched_files", ["job_id", *records.FILE, "data"])

@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import money, records, tallies
 from .lookahead import FetchedRows, is_read
-from .query import Rows, Run
+
+if TYPE_CHECKING:
+    from .query import Rows, Run
 
 #: A job, its request and its first event: one row for each of `TABLES`.
 NewRows = tuple[Sequence[Any], Sequence[Any], Sequence[Any]]

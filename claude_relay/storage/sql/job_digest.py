@@ -7,11 +7,13 @@ Transitions write the digest. Times that other statements move are covered by a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.digests import digest
 from ...errors import Damaged
-from .query import Row
+
+if TYPE_CHECKING:
+    from .query import Row
 
 #: The columns of a job.
 COLUMNS = (

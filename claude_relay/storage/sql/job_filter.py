@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.jobs.job import JOB_STATES
 from ...core.text.ids import earliest_ulid
-from ...ports import JobFilter
 from .query import placeholders
+
+if TYPE_CHECKING:
+    from ...ports import JobFilter
 
 # From the dead ones to their jobs: the other way round, a million jobs are read to list none.
 _DEAD = (

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.digests import digest
-from ...core.jobs.change import Change, SentMark
-from ...core.jobs.failure import PartialResponse
 from ...core.jobs.fairness import Flow, WaitingFlow
 from ...core.jobs.job import Job, State
-from ...core.jobs.submission import StoredRequest
 from ...core.retention import DeadlineExtension
 from ...errors import Conflict, Damaged
 from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
-from ..header_encryption import HeaderCipher
 from . import records
 from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
-from .insert_buffer import InsertBuffer
 from .job_filter import among, newest, window
 from .query import Row, Run, placeholders
 from .tallies import of_job
+
+if TYPE_CHECKING:
+    from ...core.jobs.change import Change, SentMark
+    from ...core.jobs.failure import PartialResponse
+    from ...core.jobs.submission import StoredRequest
+    from ..header_encryption import HeaderCipher
+    from .insert_buffer import InsertBuffer
 
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
 # Steps from one flow to the next in the index, so that thousands of jobs cost one step. A rank is never later than the
@@ -49,6 +51,8 @@ WITH RECURSIVE waiting (flow) AS (
     FROM waiting WHERE waiting.flow IS NOT NULL
 )
 SELECT flow FROM waiting WHERE flow IS NOT NULL"""
+#: Rebuilds the indexes of SQLite, which changes no row that an index has under another value.
+_REINDEX = "SELECT 1 /* reindex: jobs */"
 #: Damaged rows at the head of a flow that are passed over.
 _SPARE = 100
 _AFTER_SLASH = chr(ord("/") + 1)
@@ -71,7 +75,7 @@ UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coale
     upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
 _RUNNING_CALLS = """
 SELECT j.request_id, j.owner, j.grp, c.model, c.worker, c.started_at, c.first_byte_at, c.text_length,
-       j.cancel_requested_at IS NOT NULL
+       j.cancel_requested_at IS NOT NULL, j.id
 FROM jobs j /* index: jobs_running */ JOIN calls c ON c.job_id = j.id AND c.number = j.calls
 WHERE j.state = 'running' AND (? IS NULL OR j.owner = ?) ORDER BY c.started_at LIMIT ?"""
 # The newest ones first, and of those the owner's, so that the work is bounded for a small owner, too.
@@ -274,7 +278,8 @@ class JobWrites(DeliveryWrites, ConversationWrites):
         self._save_parts(change)
 
     def rewrite(self, job: Job) -> None:
-        """Replace every column of a damaged row."""
+        """Replace every column of a damaged row, which indexes of SQLite may have under its former values."""
+        self._run(_REINDEX, ())
         names = [name for name in records.JOB if name != "id"]
         values = [value for name, value in zip(records.JOB, records.job_values(job), strict=True) if name != "id"]
         self._run(f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?", (*values, job.id))
@@ -358,6 +363,7 @@ def _to_running_call(row: Row) -> RunningCall:
         first_byte_at=row[6],
         text_length=row[7],
         cancel_requested=bool(row[8]),
+        job_id=row[9],
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.keys import ApiKey, Scope
 from ...core.text.rates import Rate
-from .query import Row
+
+if TYPE_CHECKING:
+    from .query import Row
 
 KEY = "id name digest scopes rate_count rate_seconds daily_budget_usd created_at revoked_at weight".split()
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import records
-from .query import Rows
+
+if TYPE_CHECKING:
+    from .query import Rows
 
 #: A statement and its values.
 Lookup = tuple[str, tuple[Any, ...]]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ...core.metrics import Series
 from .query import QueryBase
+
+if TYPE_CHECKING:
+    from ...core.metrics import Series
 
 _ADD = """
 INSERT INTO metrics (name, label, part, value) VALUES (?, ?, ?, ?)

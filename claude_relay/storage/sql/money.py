@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.jobs.change import Call
-from ...core.jobs.job import Job
 from ...core.money.spend import Span, SpendSummary, spend_days
-from ...ports import JobFilter
 from . import records
 from .query import QueryBase, placeholders
+
+if TYPE_CHECKING:
+    from ...core.jobs.change import Call
+    from ...core.jobs.job import Job
+    from ...ports import JobFilter
 
 # The mark of a live call in flight is in the job's row alone, and written into the entry as that ends.
 _SENT = """CASE WHEN c.ended_at IS NULL AND EXISTS (
@@ -18,21 +20,30 @@ _SENT = """CASE WHEN c.ended_at IS NULL AND EXISTS (
 _CALLS = f"SELECT {records.columns(records.CALL, 'c.').replace('c.sent', _SENT)} FROM calls c"
 _CALL = f"{_CALLS} WHERE c.job_id = ?"
 _COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode", "template": "template"}
-_SUMS = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usd", "unpriced")
+_KEY = ("day", "owner", "grp", "model", "mode", "template", "outcome")
+_SUMS = (
+    "calls",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "usd",
+    "unpriced",
+    "ended",
+)
 #: Sums by the key of their row.
 Spend = dict[tuple[str, ...], list[Any]]
-# More calls of the same day, owner, group, model, mode and template (empty: none). A sum of prices stays NULL until
-# one is known.
+# More calls of the same day, owner, group, model, mode, template (empty: none) and outcome. A sum of prices stays NULL
+# until one is known.
 _ADD_SPEND = f"""
-INSERT INTO costs (day, owner, grp, model, mode, template, {", ".join(_SUMS)})
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (day, owner, grp, model, mode, template) DO UPDATE SET
+INSERT INTO costs ({", ".join((*_KEY, *_SUMS))}) VALUES ({placeholders((*_KEY, *_SUMS))})
+ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
     {", ".join(f"{name} = costs.{name} + excluded.{name}" for name in _SUMS if name != "usd")},
     usd = CASE WHEN costs.usd IS NULL THEN excluded.usd ELSE costs.usd + coalesce(excluded.usd, 0) END"""
 
 
 class MoneyReads(QueryBase):
-    """Implements `ports.store.MoneyReads`."""
+    """Implements `ports.money.MoneyReads`."""
 
     def call(self, job_id: str, number: int) -> Call | None:
         """An entry of the ledger."""
@@ -72,13 +83,19 @@ class MoneyReads(QueryBase):
         where = " AND ".join(condition for condition, _ in asked)
         column = _COLUMNS[by]
         sql = f"""SELECT {column}, {", ".join(f"sum({name})" for name in _SUMS)} FROM costs
-                  {"WHERE " + where if where else ""} GROUP BY {column} ORDER BY {column}"""
+                  {"WHERE " + where if where else ""} GROUP BY {column} HAVING sum(calls) > 0 ORDER BY {column}"""
         rows = self._run(sql, [value for _, value in asked])
-        return [SpendSummary(name=row[0], **dict(zip(_SUMS, row[1:], strict=True))) for row in rows]
+        return [_summary(row) for row in rows]
+
+    def costs_by_outcome(self) -> Sequence[tuple[str, SpendSummary]]:
+        """The sums of every model and outcome, also of calls of which nothing was sent."""
+        sql = f"""SELECT outcome, model, {", ".join(f"sum({name})" for name in _SUMS)} FROM costs
+                  GROUP BY model, outcome ORDER BY model, outcome"""
+        return [(row[0], _summary(row[1:])) for row in self._run(sql, ())]
 
 
 class MoneyWrites(QueryBase):
-    """Implements `ports.store.MoneyWrites`."""
+    """Implements `ports.money.MoneyWrites`."""
 
     _spend: Spend
 
@@ -86,13 +103,18 @@ class MoneyWrites(QueryBase):
         """Add an ended call to the sums; written with those of the transaction's other calls."""
         spend = spend_days(call)
         sums = [getattr(spend, name) for name in _SUMS]
-        key = (day, job.owner, job.group, spend.name, call.mode, job.template or "")
+        key = (day, job.owner, job.group, spend.name, call.mode, job.template or "", call.outcome or "")
         self._spend[key] = [_add(a, b) for a, b in zip(self._spend.get(key, [None] * len(_SUMS)), sums, strict=True)]
 
 
 def spend_rows(spend: Spend) -> Sequence[tuple[str, Sequence[Any]]]:
     """The statements that add those sums, in one order for all machines."""
     return [(_ADD_SPEND, (*key, *sums)) for key, sums in sorted(spend.items())]
+
+
+def _summary(row: Sequence[Any]) -> SpendSummary:
+    name, *sums = row
+    return SpendSummary(name=name, **dict(zip(_SUMS, sums, strict=True)))
 
 
 def _add(a: Any, b: Any) -> Any:

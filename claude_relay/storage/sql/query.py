@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import Damaged
-from ..header_encryption import HeaderCipher
+
+if TYPE_CHECKING:
+    from ..header_encryption import HeaderCipher
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.deliveries.delivery import Delivery, DeliveryAttempt, DeliveryState, Reply
 from ...core.deliveries.destination import Destination
@@ -21,7 +21,9 @@ from ...core.text.written_numbers import encode_as_written, read_number
 from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
 from . import job_digest
-from .query import Row
+
+if TYPE_CHECKING:
+    from .query import Row
 
 JOB = job_digest.COLUMNS
 REQUEST = (

@@ -6,15 +6,17 @@ A prompt may be megabytes, and is read only where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ...core.digests import digest
-from ...core.jobs.change import Outcome
-from ...core.jobs.failure import PartialResponse
 from ...core.jobs.submission import StoredRequest, WebhookTarget
 from . import records
 from .query import QueryBase, Row, placeholders
+
+if TYPE_CHECKING:
+    from ...core.jobs.change import Outcome
+    from ...core.jobs.failure import PartialResponse
 
 _REQUEST = f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?"
 _CALLBACK = f"SELECT {records.columns(records.CALLBACK)}, digest FROM requests WHERE job_id = ?"
@@ -24,6 +26,16 @@ FROM jobs j JOIN requests r ON r.job_id = j.id WHERE j.id = ?"""
 _PARTIAL = """
 SELECT p.job_id, p.number, p.text, p.usage, p.model, p.upstream_request_id, p.digest, j.calls
 FROM partials p JOIN jobs j ON j.id = p.job_id WHERE p.job_id = ?"""
+
+_POSITION = "(CAST(? AS TEXT), CAST(? AS INTEGER), CAST(? AS INTEGER))"
+_PARTIALS_AFTER = """
+WITH wanted (length, job_id, number, start) AS (SELECT CAST(? AS INTEGER), w.* FROM (VALUES {rows}) AS w)
+SELECT p.job_id, p.number, substr(p.text, CASE WHEN p.number = w.number THEN w.start ELSE 1 END, w.length)
+FROM wanted w JOIN partials p ON p.job_id = w.job_id"""
+_FINAL_OUTCOMES = """
+SELECT j.calls, o.job_id, o.run, o.at, o.status, o.body, o.digest
+FROM jobs j JOIN outcomes o ON o.job_id = j.id AND o.run = j.run
+WHERE j.finished_at IS NOT NULL AND octet_length(o.body) <= ?"""
 
 
 class RequestReads(QueryBase):
@@ -66,6 +78,11 @@ class RequestReads(QueryBase):
             "SELECT coalesce(max(octet_length(body)), 0) FROM outcomes WHERE job_id = ? AND run = ?", (job_id, run)
         )
 
+    def final_outcomes(self, job_ids: Collection[str], *, max_bytes: int) -> Sequence[tuple[int, Outcome]]:
+        """The outcomes of jobs that have ended, each with the number of its last call; without larger ones."""
+        sql = f"{_FINAL_OUTCOMES} AND j.id IN ({placeholders(job_ids)})"
+        return self._fetch_intact(lambda row: (row[0], records.to_outcome(row[1:])), sql, (max_bytes, *job_ids))
+
     def contents(self, job_ids: Collection[str]) -> Sequence[tuple[str, str, str | None, bytes | None]]:
         """Id, requestId, request and latest outcome of each job, as they are stored; the newest one first."""
         # Subqueries, as PostgreSQL would rather read the tables than some hundred rows by their keys.
@@ -89,10 +106,15 @@ class RequestReads(QueryBase):
         """
         return self._fetch_first_intact(records.to_partial, _PARTIAL, (job_id,))
 
-    def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None:
-        """Call and text at the last checkpoint; of that call only the text after `offset` characters."""
-        sql = "SELECT number, CASE WHEN number = ? THEN substr(text, ?) ELSE text END FROM partials WHERE job_id = ?"
-        return self._fetch_first(lambda row: (row[0], row[1]), sql, (call, offset + 1, job_id))
+    def partials_after(self, positions: Mapping[str, tuple[int, int]], *, limit: int) -> Sequence[tuple[str, int, str]]:
+        """
+        Job, call and text at the last checkpoint of each job; `positions` has a call and an offset by job.
+
+        Of that call only the text after so many characters, of another one from its beginning; at most `limit` of them.
+        """
+        sql = _PARTIALS_AFTER.format(rows=", ".join([_POSITION] * len(positions)))
+        values = [value for job_id, (call, offset) in positions.items() for value in (job_id, call, offset + 1)]
+        return self._fetch_all(lambda row: (row[0], row[1], row[2]), sql, (limit, *values))
 
     def _to_webhook(self, row: Row) -> WebhookTarget:
         request_id, owner, job_id, encrypted, *callback = row

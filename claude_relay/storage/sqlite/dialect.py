@@ -6,13 +6,14 @@ import functools
 import re
 
 _HINT = re.compile(r"/\* index: (\w+) \*/")
+_REINDEX = re.compile(r"SELECT 1 /\* reindex: (\w+) \*/")
 _LONG = re.compile(r"/\* long: (\w+)\.(\w+) \*/")
 
 
 @functools.lru_cache(maxsize=4096)
 def translate(sql: str) -> str:
     """The statement with INDEXED BY for its hints; cached, as there are some hundreds of statements."""
-    return _HINT.sub(r"INDEXED BY \1", sql)
+    return _HINT.sub(r"INDEXED BY \1", _REINDEX.sub(r"REINDEX \1", sql))
 
 
 @functools.lru_cache(maxsize=4096)

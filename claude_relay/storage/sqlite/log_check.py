@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import struct
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from ...core.lazy_dataclass import dataclass
 
 _HEADER, _FRAME = struct.Struct(">8I"), struct.Struct(">6I")
 _MAGIC = 0x377F0682
@@ -46,6 +46,8 @@ def check(path: Path) -> str | None:
     if problem is None:
         return None
     copy = path.with_name(f"{log.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    import shutil
+
     shutil.copy2(log, copy)
     info = log.stat()
     if os.geteuid() == 0:

@@ -11,8 +11,10 @@ from .integrity import HEADER
 
 #: The files of a store that its connections hold open.
 LOG_FILES = ("-wal", "-shm")
-#: Where the header has the page size, the schema cookie and the user version (https://sqlite.org/fileformat2.html).
-_PAGE_SIZE, _COOKIE, _VERSION = slice(16, 18), slice(40, 44), slice(60, 64)
+#: Where the header has the page size, the number of pages, the schema cookie, the user version, and the application id,
+#: which `free_space` counts up whenever it shrinks the file (https://sqlite.org/fileformat2.html).
+_PAGE_SIZE, _PAGES, _COOKIE, _VERSION = slice(16, 18), slice(28, 32), slice(40, 44), slice(60, 64)
+_SHRUNK = slice(68, 72)
 _HEADER_SIZE = 100
 #: A header that looks foreign is read again after this many seconds: a checkpoint may be writing it.
 _TORN = 0.05
@@ -37,6 +39,7 @@ class OpenFile:
         self._page_size = b""
         self._marks: set[tuple[int, int]] = set()
         self._seen = (0, 0)
+        self._shrunk, self._least = 0, 0  # how often it was shrunk, and its least size since
         self.overwritten = False
         self.suspect = False  # what the last `fault` found
 
@@ -48,6 +51,7 @@ class OpenFile:
         info, header = os.fstat(self._handle), self._read_header()
         self._seen = (info.st_mtime_ns, info.st_size)
         self._page_size = header[_PAGE_SIZE]
+        self._shrunk, self._least = _number(header[_SHRUNK]), _least_size(header, info.st_size)
         # The log may still hold the newer of these; the next checkpoint brings it into the file.
         self._marks = {(_number(header[_COOKIE]), _number(header[_VERSION])), (cookie, version)}
 
@@ -117,17 +121,27 @@ class OpenFile:
         """
         Whether the file still has this store's content, which only checkpoints write.
 
-        They never shrink it, and change the schema cookie only for a migration. A copy made by `backup` has another
-        cookie. A plain copy of the same file that is not smaller is not told apart.
+        They change the schema cookie only for a migration: a copy made by `backup` has another one. They write the
+        first page first and shrink the file last, so that a smaller file has a header that says so. An earlier copy of
+        the same file was shrunk fewer times, or is smaller than the file has been since. One that is neither is not
+        told apart.
         """
         header = self._read_header()
-        if not header.startswith(HEADER) or size < self._seen[1] or header[_PAGE_SIZE] != self._page_size:
+        if not header.startswith(HEADER) or header[_PAGE_SIZE] != self._page_size:
+            return False
+        shrunk = _number(header[_SHRUNK])
+        if shrunk < self._shrunk or (shrunk == self._shrunk and size < self._least):
             return False
         mark = _number(header[_COOKIE]), _number(header[_VERSION])
         if mark[1] > max(version for _, version in self._marks):  # a newer version has migrated the store
             self._marks.add(mark)
+        if mark not in self._marks:
+            return False
+        least = _least_size(header, size)
+        self._least = least if shrunk > self._shrunk else max(self._least, least)
+        self._shrunk = shrunk
 
-        return mark in self._marks
+        return True
 
     def _read_header(self) -> bytes:
         return os.pread(self._handle, _HEADER_SIZE, 0)
@@ -137,6 +151,17 @@ def is_open(path: Path) -> bool:
     """Whether this process has that file open as a store already."""
     with _handles_lock:
         return _inode(str(path)) in _handles
+
+
+def _least_size(header: bytes, size: int) -> int:
+    """
+    The bytes that the file has until it is shrunk again.
+
+    Its header is written first: a file that grows is smaller than it says for a moment, and one that shrinks larger.
+    """
+    page_size = _number(header[_PAGE_SIZE])
+
+    return min(size, _number(header[_PAGES]) * (65536 if page_size == 1 else page_size))
 
 
 def _number(field: bytes) -> int:

@@ -16,16 +16,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from ...file_owner import give_to_owner
 from ...ports import LostStore
-from ..header_encryption import KeyFile
 from .backup import write_copy
 from .integrity import rescued, rescued_path
-from .open_file import OpenFile
+
+if TYPE_CHECKING:
+    from ..header_encryption import KeyFile
+    from .open_file import OpenFile
 
 #: How long a process that stops waits for the other one's copy, in seconds, and how far apart they may notice a loss.
 _CLOSE_WAIT, _SAME_LOSS = 2.0, 60.0

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from ...errors import Damaged
-from ..sql.query import Rows, Run
 from .dialect import long_column, translate
 from .errors import misfit
 from .statements import may_keep
+
+if TYPE_CHECKING:
+    from ..sql.query import Rows, Run
 
 #: Bytes that are written at once.
 _PIECE = 2**16

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..sql.lookahead import Lookup
-from ..sql.query import Rows, Run
+if TYPE_CHECKING:
+    from ..sql.lookahead import Lookup
+    from ..sql.query import Rows, Run
 
 #: The most in one statement: SQLite's driver keeps prepared statements of up to 16 KiB only.
 _TOGETHER = 16
@@ -29,7 +30,7 @@ def may_keep(values: Iterable[Any]) -> bool:
 
     Until it is used again it keeps the values, too: a body of 32 MiB for each number of jobs in a group.
     """
-    return sum(len(value) for value in values if isinstance(value, (str, bytes))) <= _SMALL
+    return sum([len(value) for value in values if isinstance(value, (str, bytes))]) <= _SMALL
 
 
 def look_up(run: Run, lookups: Sequence[Lookup], value: Callable[[Any], Any]) -> Sequence[Rows]:

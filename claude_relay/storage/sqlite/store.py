@@ -14,35 +14,38 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
 from ...core import damage
 from ...errors import RelayError, StoreUnavailable
-from ...ports import Ahead, LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher, KeyFile, key_path
 from ..sql import tallies
-from ..sql.insert_buffer import NewRows
 from ..sql.lookahead import Lookup, is_time
-from ..sql.query import Rows
 from ..sql.reads import Reads
-from . import backup, bulk_insert, integrity, log_check
-from .disk_reserve import DiskReserve
+from . import backup, bulk_insert, free_space, integrity, log_check
+from .connection import BUSY_TIMEOUT, connect
 from .errors import corrupt, misfit, translate, translating
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
 from .runner import runner
 from .statements import look_up
 
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ...ports import Ahead, LostStore, ReadTransaction, Transaction, WriteOptions
+    from ..sql.insert_buffer import NewRows
+    from ..sql.query import Rows
+    from .disk_reserve import DiskReserve
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: How long a write waits for another process's lock, in seconds: an HTTP request must not wait for much longer.
-_BUSY_TIMEOUT = 2.5
 _MAX_IDLE_READERS = 32
 #: The most bytes of a file that is checked whole by the first process that opens it: some hundredths of a second.
 _CHECKED_AT_OPEN = 16 * 2**20
@@ -70,28 +73,34 @@ class SqliteStore:
         self._problem: str | None = None  # of the file or its log, met as it was opened
         with translating(path):
             self._writing = self._open()
-            self._rescue = Rescue(path, self._file, self._connect, key)
+            self._rescue = Rescue(path, self._file, lambda: connect(path), key)
         self._session = _Session(self._writing, path, self._file, clock, reserve)
         self._writer = GroupCommitWriter(self._session, self._cipher)
         if self._problem is not None:
             self._note_damage(self._problem)
 
-    def write(
-        self, work: Callable[[Transaction], T], *, paid: bool = False, patient: bool = False, ahead: Ahead | None = None
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
         """
         Run `work` in a transaction and return its result once it is on disk.
 
-        `paid`: it stores a result that was paid for, so that on a full disk the disk reserve may be dropped for it.
-        `patient`: it may wait some milliseconds for others, to share their commit. Raises the error of `work` (nothing
+        `paid`: on a full disk the disk reserve may be dropped for it. Raises the error of `work` (nothing
         of it is stored then), `StoreUnavailable` if the store is locked, full or closed, `StoreRefused` if it is
         corrupt. Where the file is no longer the one at its path, only results that were paid for are stored: the rescue
         saves them.
         """
-        if self._file.suspect and not (paid and not self._file.overwritten):
+        if self._file.suspect and not (options.get("paid") and not self._file.overwritten):
             self._check_in_place()
 
-        return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
+        return self._writer.write(work, **options)
+
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        if self._file.suspect:
+            self._check_in_place()
+
+        self._writer.write_later(work, done, ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed."""
@@ -118,9 +127,14 @@ class SqliteStore:
         with translating(self._path), self._reader() as connection:
             connection.pragma("query_only", False)
             try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                free_space.empty_log(connection)
             finally:
+                connection.set_busy_timeout(int(BUSY_TIMEOUT * 1000))
                 connection.pragma("query_only", True)
+
+    def give_back(self, limit: int) -> bool:
+        """Give free space back to the disk, up to that many pages; returns whether there is more to give."""
+        return self.write(lambda tx: free_space.give_back(self._session.run, limit))
 
     def backup(self, target: Path) -> None:
         """
@@ -182,7 +196,8 @@ class SqliteStore:
             is_first = not is_open(path) and not log_check.in_use(path)
             self._problem = log_check.check(path) if is_first else None
             self._file = OpenFile(path)
-            connection = self._connect()
+            connection = connect(path)
+            free_space.prepare(connection)
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
                 connection.pragma("journal_mode", "wal")
                 connection.pragma("synchronous", "full")
@@ -201,23 +216,13 @@ class SqliteStore:
 
         return connection
 
-    def _connect(self, *, flags: int = apsw.SQLITE_OPEN_READWRITE) -> apsw.Connection:
-        connection = apsw.Connection(str(self._path), flags=flags)
-        connection.set_busy_timeout(int(_BUSY_TIMEOUT * 1000))
-        connection.pragma("foreign_keys", True)
-        connection.pragma("cell_size_check", True)  # a damaged page is an error, and not another content
-        connection.pragma("secure_delete", True)  # purged content is overwritten in the file
-        connection.pragma("temp_store", "memory")
-
-        return connection
-
     @contextlib.contextmanager
     def _reader(self) -> Iterator[apsw.Connection]:
         try:
             connection = self._readers.get_nowait()
         except queue.Empty:
             self._check_in_place()  # another file at the path must not be opened with this store's log
-            connection = self._connect()
+            connection = connect(self._path)
             connection.pragma("query_only", True)
         try:
             yield connection
@@ -265,6 +270,10 @@ class _Session:
         except BaseException:
             self.rollback()  # or the lock would be held until the next write
             raise
+
+    def waited(self) -> float:
+        """Zero: a process alone has this file."""
+        return 0.0
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """None: a statement costs no trip here."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -382,3 +383,18 @@ def test_importing_the_adapter_does_not_import_the_client():
     code = "import sys, claude_relay.claude; sys.exit('anthropic' in sys.modules or 'httpx2' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_text_before_a_silence_is_reported_without_a_further_event(fake):
+    """CONTRACT §9: its readers on other machines have it within a second, however long Claude thinks after it."""
+    go_on = threading.Event()
+    caller = Caller(fake.url, CallTimeouts(checkpoint=0.2, check_interval=0.02))
+    fake.then(head(), started(), *written("Once "), *written("upon"), Wait(go_on), *written(" a time"), *stopped())
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(caller)
+        eventually(lambda: caller.progress and caller.progress[-1].text == "Once upon")
+        seen = len(caller.progress)
+        go_on.set()
+
+        assert call.result().text == "Once upon a time"
+    assert seen <= 4  # the beginning, the first text, what follows it: none twice

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import resource
 import threading
 import time
@@ -56,8 +55,8 @@ def test_endless_validation_times_out(evil: dict[str, object]) -> None:
         over.set()
         ticking.join()
 
-    assert time.monotonic() - began < 5
-    assert max(later - earlier for earlier, later in itertools.pairwise(ticks)) < 0.4
+    assert time.monotonic() - began < 15
+    assert len(ticks) > 5  # in half a second; with the interpreter's lock held throughout, two or three
 
 
 @pytest.mark.parametrize("at", ["patternProperties", "additionalProperties"])

@@ -282,8 +282,8 @@ def as_user(url: str, cluster: Cluster, user: str, password: str = "whatever-it-
 
 
 def eventually_fault(doctor, check: str) -> tuple[str, str]:
-    return eventually(lambda: doctor().get(check), within=20)
+    return eventually(lambda: doctor().get(check), within=60)
 
 
 def eventually_none(doctor) -> None:
-    eventually(lambda: doctor() == {}, within=20)
+    eventually(lambda: doctor() == {}, within=60)

@@ -115,7 +115,7 @@ def test_a_daemon_waits_for_a_store_that_is_read_only(daemon, tmp_path, store, c
 
     assert code == 69, output
     assert "accepts no writes now" in output and "started" not in output and "Traceback" not in output
-    assert "ALTER DATABASE … RESET default_transaction_read_only" in output
+    assert 'ALTER DATABASE "…" RESET default_transaction_read_only' in output
 
 
 def start(daemon, store, tmp_path):

@@ -3,6 +3,7 @@
 -- answers and frozen bodies are in tables of their own, by job. Tables that each job fills name no foreign keys, unlike
 -- SQLite's: a check locks the job's row, a tenth of the write-ahead log, and one process writes at a time. Pages
 -- of rows that are updated keep some space, so that an update of no indexed column stays in its page.
+-- The hourly purge deletes a twenty-fourth of the rows; autovacuum makes their space usable about as often.
 
 CREATE TABLE meta (
     key   TEXT COLLATE "C" PRIMARY KEY,
@@ -98,7 +99,7 @@ CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 CREATE INDEX jobs_state ON jobs (state, id) INCLUDE (collection, row_no);
 CREATE INDEX jobs_group ON jobs (grp, id);
 -- The order in which jobs are purged.
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_finished ON jobs (finished_at, id) WHERE finished_at IS NOT NULL;
 -- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 -- Whether a kept job was made of a template.
@@ -121,7 +122,7 @@ CREATE TABLE requests (
     digest              BYTEA NOT NULL,  -- of the others
     variables           TEXT COLLATE "C",  -- of a row of a collection
     traceparent         TEXT COLLATE "C"
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE TABLE outcomes (
     job_id TEXT COLLATE "C" NOT NULL,
@@ -131,7 +132,7 @@ CREATE TABLE outcomes (
     body   BYTEA NOT NULL,
     digest BYTEA,
     PRIMARY KEY (job_id, run)  -- one outcome per run
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- The ledger: one row per call, written before its first byte is sent.
 CREATE TABLE calls (
@@ -225,7 +226,7 @@ CREATE TABLE posts (
     error       TEXT COLLATE "C",
     next_due    DOUBLE PRECISION,  -- when the next attempt was due after this one; NULL: there was none
     PRIMARY KEY (delivery_id, number)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- One process writes at a time, so that `seq` is in the order of the commits. Gaps mean nothing.
 CREATE TABLE events (
@@ -236,7 +237,7 @@ CREATE TABLE events (
     at      DOUBLE PRECISION NOT NULL,
     name    TEXT COLLATE "C" NOT NULL,
     detail  TEXT COLLATE "C"
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 -- Timelines. SQLite's index is unique with subject and version as well, which every UPDATE here sees to: five longer
 -- entries a job would be a twentieth of its write-ahead log.
 CREATE INDEX events_job ON events (job_id);
@@ -311,7 +312,7 @@ CREATE TABLE tombstones (
     finished_at DOUBLE PRECISION,
     purged_at   DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (request_id, owner)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX tombstones_purged ON tombstones (purged_at);
 
 -- Files that jobs name by URL: fetched once before the first call, and kept so that no later attempt, restart or run
@@ -385,7 +386,9 @@ CREATE TABLE costs (
     usd                DOUBLE PRECISION,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
     template           TEXT COLLATE "C" NOT NULL DEFAULT '',  -- empty: none
-    PRIMARY KEY (day, owner, grp, model, mode, template)
+    outcome            TEXT COLLATE "C" NOT NULL,
+    ended              INTEGER NOT NULL,  -- calls, and those of which nothing was sent
+    PRIMARY KEY (day, owner, grp, model, mode, template, outcome)
 );
 
 -- URLs that answered 410 Gone.
@@ -520,6 +523,7 @@ CREATE TABLE collections (
     columns             TEXT COLLATE "C" NOT NULL,
     retry_rows          TEXT COLLATE "C",
     version             INTEGER NOT NULL,
+    checks_failed       INTEGER,  -- rows with a check that is false, once finished
     CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
 );
 CREATE INDEX collections_owner ON collections (owner, id);

@@ -93,7 +93,7 @@ CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 CREATE INDEX jobs_state ON jobs (state, id);
 CREATE INDEX jobs_group ON jobs (grp, id);
 -- The order in which jobs are purged.
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_finished ON jobs (finished_at, id) WHERE finished_at IS NOT NULL;
 -- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 -- Whether a kept job was made of a template.
@@ -378,7 +378,9 @@ CREATE TABLE costs (
     usd                REAL,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
     template           TEXT NOT NULL DEFAULT '',  -- empty: none
-    PRIMARY KEY (day, owner, grp, model, mode, template)
+    outcome            TEXT NOT NULL,
+    ended              INTEGER NOT NULL,  -- calls, and those of which nothing was sent
+    PRIMARY KEY (day, owner, grp, model, mode, template, outcome)
 ) WITHOUT ROWID;
 
 -- URLs that answered 410 Gone.
@@ -505,6 +507,7 @@ CREATE TABLE collections (
     columns             TEXT NOT NULL,
     retry_rows          TEXT,
     version             INTEGER NOT NULL,
+    checks_failed       INTEGER,  -- rows with a check that is false, once finished
     CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
 ) WITHOUT ROWID;
 CREATE INDEX collections_owner ON collections (owner, id);

@@ -1,0 +1,22 @@
+"""Connections to a store's file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+#: How long a write waits for another process's lock, in seconds: an HTTP request must not wait for much longer.
+BUSY_TIMEOUT = 2.5
+
+
+def connect(path: Path, *, flags: int = apsw.SQLITE_OPEN_READWRITE) -> apsw.Connection:
+    """Open a connection with the settings that all of them have."""
+    connection = apsw.Connection(str(path), flags=flags)
+    connection.set_busy_timeout(int(BUSY_TIMEOUT * 1000))
+    connection.pragma("foreign_keys", True)
+    connection.pragma("cell_size_check", True)  # a damaged page is an error, and not another content
+    connection.pragma("secure_delete", True)  # purged content is overwritten in the file
+    connection.pragma("temp_store", "memory")
+
+    return connection

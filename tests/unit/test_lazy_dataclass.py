@@ -1,0 +1,87 @@
+"""Dataclasses whose methods are made when they are used."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import threading
+from dataclasses import field
+
+import pytest
+
+from claude_relay.core.lazy_dataclass import dataclass
+from claude_relay.core.lazy_names import lazy_names
+
+
+def a_class() -> type:
+    @dataclass(frozen=True, kw_only=True)
+    class Point:
+        x: int
+        y: int = 0
+        names: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    return Point
+
+
+def test_methods_are_made_on_first_use() -> None:
+    point = a_class()
+    assert "__eq__" not in vars(point)
+
+    assert point(x=1) == point(x=1, y=0) != point(x=1, y=2)
+    assert repr(point(x=1)).endswith("Point(x=1, y=0)") and hash(point(x=1)) == hash(point(x=1))
+    assert point(x=1).names is not point(x=1).names
+
+
+def test_it_is_frozen_checked_and_replaceable_like_any_dataclass() -> None:
+    point = a_class()
+    with pytest.raises(TypeError, match=r"Point\.__init__\(\) missing 1 required keyword-only argument: 'x'"):
+        point()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        point(x=1).x = 2
+
+    assert dataclasses.replace(point(x=1), y=3) == point(x=1, y=3)
+    assert copy.deepcopy(point(x=1)) == point(x=1)
+    assert dataclasses.asdict(point(x=1)) == {"x": 1, "y": 0, "names": []}
+
+
+def test_fields_of_a_class_are_known_before_its_first_instance() -> None:
+    assert [each.name for each in dataclasses.fields(a_class())] == ["x", "y", "names"]
+    assert dataclasses.is_dataclass(a_class())
+
+
+def test_a_subclass_has_the_fields_of_its_base() -> None:
+    base = a_class()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Place(base):  # type: ignore[valid-type, misc]
+        z: int
+
+    class Plain(base):  # type: ignore[valid-type, misc]
+        pass
+
+    assert Place(x=1, z=2) == Place(x=1, y=0, z=2) != base(x=1)
+    assert Plain(x=1).y == 0
+
+
+def test_threads_that_make_the_first_instances_all_succeed() -> None:
+    """A class without its `__init__` for a moment would refuse every argument."""
+    for _ in range(50):
+        point = a_class()
+        barrier, made = threading.Barrier(4), []
+
+        def make(point: type = point, barrier: threading.Barrier = barrier, made: list[object] = made) -> None:
+            barrier.wait(10)
+            made.append(point(x=1, y=2))
+
+        threads = [threading.Thread(target=make) for _ in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join(10) for thread in threads]
+        assert made == [point(x=1, y=2)] * 4
+
+
+def test_a_package_resolves_its_names_when_they_are_used() -> None:
+    get = lazy_names("claude_relay.core", {"backoff": ("Backoff", "exponential as growing"), "policy": ("Policy",)})
+
+    assert get("Policy").__module__ == "claude_relay.core.policy"
+    with pytest.raises(AttributeError, match=r"module 'claude_relay\.core' has no attribute 'Nothing'"):
+        get("Nothing")
