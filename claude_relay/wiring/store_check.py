@@ -1,4 +1,4 @@
-"""The check of the complete store by a daemon: before it starts, or while it works where the file is large."""
+"""The check of the complete store by a daemon: before it starts, or while it works on a large file."""
 
 from __future__ import annotations
 
