@@ -232,7 +232,8 @@ class AnthropicClient:
         """The decompressed bytes of a response, up to what the longest answer may take."""
         most, total, unbroken = self._limits.max_answer, 0, 0
         encoded = "content-encoding" in response.headers  # else the bytes need no decoder between
-        for chunk in response.iter_bytes() if encoded else response.iter_raw():
+        pieces = response.extensions.get("pieces")  # of our transport: without two generators of httpx2 between
+        for chunk in response.iter_bytes() if encoded else pieces or response.iter_raw():
             total += len(chunk)
             # Of one event, which is in memory as a whole; its escapes take more than its characters.
             unbroken = len(chunk) if b"\n\n" in chunk else unbroken + len(chunk)

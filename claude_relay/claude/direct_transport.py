@@ -76,7 +76,9 @@ class DirectTransport(httpx2.BaseTransport):
         if progress is not None:
             progress.response_began(response.status, headers)
 
-        return httpx2.Response(response.status, headers=headers, stream=_Body(response, sock))
+        body = _Body(response, sock)
+
+        return httpx2.Response(response.status, headers=headers, stream=body, extensions={"pieces": body})
 
     def _connect(self, url: httpx2.URL, timeout: float | None, progress: Progress | None) -> socket.socket:
         secure, host = url.scheme == "https", url.raw_host.decode("ascii")

@@ -13,10 +13,11 @@ import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from .jobs.job import Retain
+from .lazy_dataclass import dataclass
 from .search import answer_texts, fold, request_texts
 from .text.ids import format_ulid, ulid_bytes
 

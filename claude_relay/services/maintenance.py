@@ -51,12 +51,14 @@ class Maintenance:
 
     def expire(self) -> Sequence[Job]:
         """End waiting jobs whose deadline has passed. A default deadline does not run while its job is blocked."""
-        if self._budgets_changed():
+        budgets_changed, overdue, overdue_in_batch = self._look_for_overdue()
+        if budgets_changed:
             self._release_reservations()
+            _, overdue, overdue_in_batch = self._look_for_overdue()
         ended: list[Job] = []
-        if self._has_overdue():
+        if overdue:
             ended += self._expire_overdue()
-        if self._has_overdue_in_batch():
+        if overdue_in_batch:
             ended += self._expire_in_batch()
 
         return ended
@@ -149,16 +151,15 @@ class Maintenance:
         tx.set_shared_value(key, value)
 
     @query
-    def _budgets_changed(self, tx: ReadTransaction) -> bool:
-        return changed(tx, self._context.prices)
+    def _look_for_overdue(self, tx: ReadTransaction) -> tuple[bool, bool, bool]:
+        """Whether budgets have changed, jobs are overdue, or jobs in a batch are: one read, each second."""
+        in_batch = bool(tx.batched_past_deadline(limit=1))
+
+        return changed(tx, self._context.prices), bool(self._overdue(tx, 1)), in_batch
 
     @transaction
     def _release_reservations(self, tx: Transaction) -> None:
         release_reservation(tx, self._context.prices)
-
-    @query
-    def _has_overdue(self, tx: ReadTransaction) -> bool:
-        return bool(self._overdue(tx, 1))
 
     @transaction
     def _expire_overdue(self, tx: Transaction) -> Sequence[Job]:
@@ -173,10 +174,6 @@ class Maintenance:
         spent = Budgets(tx, self._context.prices).out
 
         return tx.past_deadline(limit=limit, asked_only=stopped, asked_only_in=paused, asked_only_of=spent)
-
-    @query
-    def _has_overdue_in_batch(self, tx: ReadTransaction) -> bool:
-        return bool(tx.batched_past_deadline(limit=1))
 
     @transaction
     def _expire_in_batch(self, tx: Transaction) -> Sequence[Job]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ..core.lazy_dataclass import dataclass
 from ..core.search_index import Entry, Era, Indexable, entry, era_mark
 from ..errors import Damaged
 from ..ports import ReadTransaction, Transaction

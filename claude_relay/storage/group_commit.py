@@ -36,7 +36,7 @@ _Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _
 _MAX_GROUP = 256
 #: With several writers, how long the first one waits for the others, in seconds.
 _GATHER = 0.008
-#: How long writes that are not urgent wait for others, in seconds, and how many of them wait no longer.
+#: How long writes that are not urgent wait for others at a distant server, in seconds, and how many wait no longer.
 _PATIENCE, _ENOUGH = 0.02, 16
 _FADE = 0.9
 #: From such a wait for the lock on, in seconds, a group waits as long for more functions, and the longest such wait.
@@ -112,9 +112,9 @@ class Session(Protocol):
 class GroupCommitWriter:
     """Runs functions in groups through one `Session`, in a thread of its own."""
 
-    def __init__(self, session: Session, cipher: HeaderCipher) -> None:
+    def __init__(self, session: Session, cipher: HeaderCipher, *, patience: float = _PATIENCE) -> None:
         self._session = session
-        self._cipher = cipher
+        self._cipher, self._patience = cipher, patience
         self._lock = threading.Lock()  # guards the next five
         self._queue: list[_Work] = []
         self._urgent = 0  # the number of those in the queue that are
@@ -241,7 +241,7 @@ class GroupCommitWriter:
         with self._lock:
             self._yielding = not self._urgent
         if self._yielding:
-            self._wait_for(_ENOUGH, at_most=_PATIENCE)
+            self._wait_for(_ENOUGH, at_most=self._patience)
             with self._lock:
                 self._yielding = False
 

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-import requests
-import urllib3
-
 #: Bytes of a reply that are stored.
 EXCERPT = 2048
 
 _MAX_WAIT = 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
+
+
+class UnsendableHeader(ValueError):
+    """A header of the caller's that no request can carry."""
 
 
 def excerpt(body: bytes, encoding: str | None = None) -> str:
@@ -70,10 +71,10 @@ def is_local_fault(exc: BaseException) -> bool:
         if isinstance(cause, OSError) and cause.errno in _LOCAL_ERRNOS:
             return True
 
-    if isinstance(exc, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL):
+    if isinstance(exc, http.client.InvalidURL):
         return True
 
-    return not isinstance(exc, OSError | http.client.HTTPException | urllib3.exceptions.HTTPError)
+    return not isinstance(exc, OSError | http.client.HTTPException)
 
 
 def is_exhausted(exc: BaseException) -> bool:
@@ -101,10 +102,10 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "took too long to connect"),
     (http.client.LineTooLong, "answered with headers that are too long"),
     (http.client.BadStatusLine, "answered with something that is not HTTP"),
+    (http.client.InvalidURL, "was not called: the URL cannot be read"),
     (http.client.HTTPException, "answered with too many headers, or something that is not HTTP"),
-    (requests.exceptions.InvalidHeader, "was not called: one of the webhook's headers cannot be sent"),
+    (UnsendableHeader, "was not called: one of the webhook's headers cannot be sent"),
     (UnicodeError, "was not called: the URL or a header has characters that cannot be sent"),
-    (requests.exceptions.InvalidURL, "was not called: the URL cannot be read"),
     (OSError, "could not be reached"),
 )
 

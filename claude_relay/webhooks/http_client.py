@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import threading
@@ -10,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import field, replace
 
-import requests
+import certifi
 
 from ..core.lazy_dataclass import dataclass
 from .allowlist import PrivateAllowlist
 from .error_text import describe, is_exhausted, is_local_fault
-from .pinned_connection import CancellableSocket, PinnedAdapter
+from .pinned_connection import CancellableSocket, PinnedConnection
+from .reused_threads import ReusedThreads
 from .ssrf_guard import Blocked, Checked, Resolver, literal_problem, resolve
 from .url import WebhookUrl, parse_url
 
@@ -51,8 +53,9 @@ class HttpResult:
 
 def tls_context() -> ssl.SSLContext:
     """TLS context that trusts the authorities of `certifi` and those of this machine."""
-    context = ssl.create_default_context(cafile=requests.utils.DEFAULT_CA_BUNDLE_PATH)
+    context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
+    context.set_alpn_protocols(["http/1.1"])
 
     return context
 
@@ -61,7 +64,7 @@ class GuardedHttpClient:
     """
     Client for all requests to URLs chosen by callers: one guard, one way to connect.
 
-    Each request has its own thread and connection. The caller's thread waits until the deadline, then shuts the
+    Each request has a thread and a connection to itself. The caller's thread waits until the deadline, then shuts the
     connection down and returns. Only name lookups cannot be cancelled: a lookup that hangs keeps its thread until the
     system gives up, so the number of threads is limited.
     """
@@ -78,6 +81,7 @@ class GuardedHttpClient:
         self._allow = allow or PrivateAllowlist()
         self._timeout = timeout
         self._slots = threading.BoundedSemaphore(limit)
+        self._threads = ReusedThreads("http")
         self._trust = trust or tls_context()
         self._resolver = resolver
 
@@ -116,7 +120,7 @@ class GuardedHttpClient:
                 self._slots.release()
 
         try:
-            threading.Thread(target=run, name=f"http-{method.lower()}", daemon=True).start()
+            self._threads.run(run)
         except RuntimeError:
             self._slots.release()
             full = f"{target.host} was not called: this machine is out of threads"
@@ -140,7 +144,7 @@ class _Exchange:
     ) -> None:
         self.timeout_text = _LOOKUP
         self._host = target.host
-        self._url = target.url
+        self._target = target
         self._deadline = deadline
         self._max_body = max_body
         self._admit = admit
@@ -183,8 +187,10 @@ class _Exchange:
         try:
             addresses = resolve_host()
             self.timeout_text = "could not be connected to"
-            request = requests.Request(method, self._url, headers=dict(headers), data=body).prepare()
-            self._exchange(PinnedAdapter(lambda: self._open(addresses), trust), request)
+            secure = self._target.url.startswith("https:")
+            connection = PinnedConnection(self._target, lambda: self._open(addresses), trust if secure else None)
+            with closing(connection):
+                self._exchange(connection.start(method, headers, body))
         except Blocked as exc:
             self._failure = HttpResult(host=self._host, error=str(exc), blocked=True)
         except Exception as exc:
@@ -212,27 +218,28 @@ class _Exchange:
             self._deadline += time.monotonic() - began
             self._admitting = False
 
-    def _exchange(self, adapter: PinnedAdapter, request: requests.PreparedRequest) -> None:
-        timeout = self._socket.io_timeout()
-        with closing(adapter), closing(adapter.send(request, stream=True, timeout=timeout)) as response:
-            if response.status_code < 200:
-                error = f"{self._host} answered {response.status_code} and sent no final response"
-                self._failure = HttpResult(host=self._host, error=error)
+    def _exchange(self, response: http.client.HTTPResponse) -> None:
+        if response.status < 200:
+            error = f"{self._host} answered {response.status} and sent no final response"
+            self._failure = HttpResult(host=self._host, error=error)
+            return
+        headers: dict[str, str] = {}
+        for given, value in response.getheaders():
+            name = given.lower()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self._head = HttpResult(host=self._host, status=response.status, headers=headers)
+        if 300 <= response.status < 400:
+            return
+        if response.status < 300 and not self._admitted(content_length(headers)):
+            return
+        limit = self._max_body if response.status < 300 else min(self._max_body, MAX_REPLY)
+        # In pieces as they arrive, so that they survive a break.
+        while len(self._body) < limit:
+            piece = response.read1(limit - len(self._body))
+            if not piece:
+                self._complete = not response.length  # None: up to the end of the connection
                 return
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            self._head = HttpResult(host=self._host, status=response.status_code, headers=headers)
-            if 300 <= response.status_code < 400:
-                return
-            if response.status_code < 300 and not self._admitted(content_length(headers)):
-                return
-            limit = self._max_body if response.status_code < 300 else min(self._max_body, MAX_REPLY)
-            # Raw, so that nothing is decompressed; in pieces as they arrive, so that they survive a break.
-            while len(self._body) < limit:
-                piece = response.raw.read1(limit - len(self._body), decode_content=False)
-                if not piece:
-                    self._complete = True
-                    return
-                self._body += piece
+            self._body += piece
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:

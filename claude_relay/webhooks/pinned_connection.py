@@ -1,23 +1,23 @@
-"""Connection for `requests` that goes only to checked IP addresses and that another thread can cancel."""
+"""HTTP connection that goes only to checked IP addresses and that another thread can cancel."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import functools
+import http.client
+import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib.parse import quote, urlsplit
 
 from ..bounded_response import BoundedResponse
+from .error_text import UnsendableHeader
 from .ssrf_guard import Checked
+from .url import WebhookUrl
 
 #: Addresses to connect to in turn. A name can have hundreds; all of them are checked.
 _MAX_CONNECTS = 4
@@ -25,9 +25,9 @@ _MAX_CONNECTS = 4
 #: Seconds that a socket waits beyond the deadline, so that the deadline ends the call and names the phase.
 _SLACK = 1.0
 
-# At WARNING and below they log URLs, and the path of a webhook is its secret.
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HEADER_NAME = re.compile(r"[^:\s][^:\r\n]*")
+_HEADER_VALUE = re.compile(r"(\S[^\r\n]*)?")
 
 
 class CancellableSocket:
@@ -113,30 +113,62 @@ class CancellableSocket:
             sock.shutdown(socket.SHUT_RDWR)
 
 
-class PinnedAdapter(HTTPAdapter):
+class PinnedConnection(http.client.HTTPConnection):
     """
     Sends one request over the socket from `opener`, whatever the URL's host would resolve to by now.
 
-    The certificate is still checked against the URL's host, which SNI and the Host header name, too. Use it without a
-    `Session`, which follows, reads and decompresses redirects, and reads proxy settings and .netrc.
+    With `trust` it speaks TLS, and the certificate is checked against the URL's host, which SNI and the Host header
+    name, too. Redirects are not followed, nothing is decompressed, and no proxy setting or .netrc is read.
     """
 
-    def __init__(self, opener: Callable[[], socket.socket], trust: ssl.SSLContext) -> None:
-        super().__init__()
-        self._opener = opener
-        self._trust = trust
+    response_class = BoundedResponse
 
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> HTTPConnectionPool:
-        host_params, _ = self.build_connection_pool_key_attributes(request, True)
-        if host_params["scheme"] == "https":
-            return _HTTPSPool(host_params["host"], host_params["port"], opener=self._opener, ssl_context=self._trust)
+    def __init__(self, target: WebhookUrl, opener: Callable[[], socket.socket], trust: ssl.SSLContext | None) -> None:
+        super().__init__(f"[{target.host}]" if ":" in target.host else target.host, target.port)
+        self.default_port = 443 if trust else 80  # the Host header names any other
+        self._target, self._opener, self._trust = target, opener, trust
 
-        return _HTTPPool(host_params["host"], host_params["port"], opener=self._opener)
+    def connect(self) -> None:
+        """Open the connection."""
+        self.sock = self._opener()
+        if self._trust is not None:
+            self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._target.host)
 
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Do nothing: `trust` is complete, and loading a CA bundle per connection takes longer than the POST."""
+    def start(self, method: str, headers: Mapping[str, str], body: bytes | None) -> http.client.HTTPResponse:
+        """Send the request; returns the head of the response. Raises `UnsendableHeader`."""
+        for name, value in headers.items():
+            if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+                raise UnsendableHeader(name)
+        length = {} if body is None else {"Content-Length": str(len(body))}
+        self.request(method, request_target(self._target.url), body, {**headers, **length})
+
+        return self.getresponse()
+
+
+@functools.lru_cache(maxsize=1_024)
+def request_target(url: str) -> str:
+    """The path and query of a parsed URL, with characters that a request cannot carry percent-encoded."""
+    parts = urlsplit(url)
+    path = _without_dots(parts.path) or "/"
+
+    target = _BARE_PERCENT.sub("%25", f"{path}?{parts.query}" if parts.query else path)
+
+    return quote(target, safe="!$%&'()*+,/:;=?@~")
+
+
+def _without_dots(path: str) -> str:
+    """The path that `.` and `..` lead to (RFC 3986, section 5.2.4), as other clients send it."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments and segments[-1] in (".", ".."):
+        kept.append("")
+
+    return "".join(f"/{segment}" for segment in kept)
 
 
 def _interleave_families(addresses: Sequence[Checked]) -> list[Checked]:
@@ -148,30 +180,3 @@ def _interleave_families(addresses: Sequence[Checked]) -> list[Checked]:
         keyed.append((rank, index))
 
     return [addresses[index] for _, index in sorted(keyed)]
-
-
-class _PinnedMixin:
-    """Mixin that takes the socket from `opener`; placed before urllib3's own class in the bases."""
-
-    def __init__(self, *args: Any, opener: Callable[[], socket.socket], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._opener = opener
-
-    def _new_conn(self) -> socket.socket:
-        return self._opener()
-
-
-class _HTTP(_PinnedMixin, HTTPConnection):
-    response_class = BoundedResponse
-
-
-class _HTTPS(_PinnedMixin, HTTPSConnection):
-    response_class = BoundedResponse
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTP
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPS

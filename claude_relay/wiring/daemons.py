@@ -52,9 +52,10 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     from ..api.auth import StoredKeys
     from ..api.serve import Server
     from ..garbage import spare_daemon
-    from ..malloc import return_large_blocks
+    from ..malloc import return_large_blocks, share_arenas
 
     return_large_blocks()
+    share_arenas()
     settings.require("API_SECRET_KEY")
     _warn_of_a_short_key(settings)
     check_host(settings, os.environ, calls=False)
@@ -76,8 +77,8 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
 
         with alerts_in_api_process(settings, relay), open_tracer(settings, "claude-relay-api") as tracer:
             app = make_app(settings, relay, stopping, keys, tracer)
-            server = Server(app, settings, relay, stopping, supervisor, reread_keys)
             spare_daemon()
+            server = Server(app, settings, relay, stopping, supervisor, reread_keys)
             return check.while_running(server.run, server.stop)
 
 

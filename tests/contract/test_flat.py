@@ -36,8 +36,8 @@ class CountedSqlite(SqliteStore):
 
     work = 0
 
-    def _connect(self, **options: Any) -> apsw.Connection:
-        connection = super()._connect(**options)
+    def _connect(self) -> apsw.Connection:
+        connection = super()._connect()
         connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, self._count)
         self.__dict__.setdefault("connections", []).append(connection)
         return connection

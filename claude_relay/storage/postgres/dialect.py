@@ -19,7 +19,7 @@ _OWN = {
     # of a frequent text would be read before the first one is known.
     search_index.NUMBERS: """
 SELECT docs.rowid FROM (
-    SELECT CAST(string_to_array(?, ' ') AS integer[]) AS marks, CAST(? AS bigint) AS low, CAST(? AS bigint) AS high
+    SELECT CAST(string_to_array(%s, ' ') AS integer[]) AS marks, CAST(%s AS bigint) AS low, CAST(%s AS bigint) AS high
 ) AS asked
 CROSS JOIN LATERAL (
     SELECT mark FROM search_eras
@@ -30,8 +30,8 @@ CROSS JOIN LATERAL (
     SELECT rowid FROM search_docs
     WHERE marks @> (asked.marks || era.mark) AND rowid >= asked.low AND rowid < asked.high ORDER BY rowid DESC
 ) AS docs
-LIMIT ?""",
-    search_index.ADD: "INSERT INTO search_docs (rowid, marks) VALUES (?, CAST(? AS integer[]))",
+LIMIT %s""",
+    search_index.ADD_ENTRY: "INSERT INTO search_docs (rowid, marks) VALUES (%s, CAST(%s AS integer[]))",
 }
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^']|'')*')"
@@ -47,13 +47,16 @@ _SPLIT = "\x00"  # in no statement
 @functools.lru_cache(maxsize=4096)
 def translate(sql: str) -> str:
     """The statement with `%s` for its parameters; cached, as there are some hundreds of statements."""
-    return _TOKEN.sub(_translate_token, _OWN.get(sql, sql))
+    return _OWN.get(sql) or _TOKEN.sub(_translate_token, sql)
 
 
 @functools.lru_cache(maxsize=4096)
 def split(sql: str) -> Sequence[str]:
     """The parts of the translated statement between its parameters."""
-    return _TOKEN.sub(_split_token, _OWN.get(sql, sql)).strip().split(_SPLIT)
+    if own := _OWN.get(sql):
+        return own.strip().split("%s")
+
+    return _TOKEN.sub(_split_token, sql).strip().split(_SPLIT)
 
 
 def to_parameters(args: Sequence[Any]) -> list[Any]:

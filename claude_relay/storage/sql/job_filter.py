@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...core.jobs.job import JOB_STATES
+from ...core.jobs.job import JOB_STATES, State
 from ...core.text.ids import earliest_ulid
 from .query import placeholders
 
@@ -28,6 +28,9 @@ _IS_HOST = (
 )
 _HOST = f"EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND {_IS_HOST})"
 
+#: The condition of the indexes by state: a claim writes none of them.
+_NOT_RUNNING = "j.state <> 'running'"
+_RUNNING = State.RUNNING.value
 #: After every id, which are of digits and capital letters.
 _LAST_ID = "~"
 #: Rows of collections, once all rows that came with them are stored; not the jobs of the collections themselves.
@@ -98,11 +101,36 @@ def _along_index(which: JobFilter, where: list[str], args: list[Any], limit: int
     owner = which.key if which.owner is None else which.owner
     index, one_owner = ("jobs_state", {}) if owner is None else ("jobs_owner", {"owner": owner})
     states = [state.value for state in which.states or JOB_STATES]
-    ranges = {state: _one_range(which, index, one_owner | {"state": state}, where, args) for state in states}
+    ranges = {
+        state: _running(which, one_owner, where, args)
+        if state == _RUNNING
+        else _one_range(which, index, one_owner | {"state": state}, [_NOT_RUNNING, *where], args)
+        for state in states
+    }
     each = " UNION ALL ".join(f"SELECT id FROM ({sql}) AS of_{state}" for state, (sql, _) in ranges.items())
     values = [value for _, values in ranges.values() for value in (*values, limit)]
 
     return f"SELECT id FROM ({each}) AS of_all ORDER BY id DESC LIMIT ?", (*values, limit)
+
+
+def _running(which: JobFilter, equal: dict[str, str], where: list[str], args: list[Any]) -> tuple[str, list[Any]]:
+    """The running jobs of a key or of all, which are few: the indexes by state lack them."""
+    lowest, end = _bounds(which)
+    conditions = ["j.state = 'running'", *(f"j.{column} = ?" for column in equal), "j.id >= ?", "j.id < ?", *where]
+    sql = (
+        f"SELECT j.id FROM jobs j /* index: jobs_running */ WHERE {' AND '.join(conditions)} ORDER BY j.id DESC LIMIT ?"
+    )
+
+    return sql, [*equal.values(), lowest, end, *args]
+
+
+def _bounds(which: JobFilter) -> tuple[str, str]:
+    """The first id that a list may have, and the one before which it ends."""
+    before = [
+        each for each in (which.before, None if which.until is None else earliest_ulid(which.until)) if each is not None
+    ]
+
+    return "" if which.since is None else earliest_ulid(which.since), min(before, default=_LAST_ID)
 
 
 def _one_range(
@@ -114,10 +142,7 @@ def _one_range(
     Rows are compared, and sorted by all columns, as only that index then has the order: with equalities PostgreSQL
     walked along the primary key, *measured* over 150,000 jobs of other states to the newest completed one.
     """
-    before = [
-        each for each in (which.before, None if which.until is None else earliest_ulid(which.until)) if each is not None
-    ]
-    lowest = "" if which.since is None else earliest_ulid(which.since)
+    lowest, end = _bounds(which)
     columns = [f"j.{column}" for column in (*equal, "id")]
     row, marks = ", ".join(columns), placeholders(columns)
     conditions = [f"({row}) >= ({marks})", f"({row}) < ({marks})", *where]
@@ -125,7 +150,7 @@ def _one_range(
     order = ", ".join(f"{column} DESC" for column in columns)
     sql = f"SELECT j.id FROM jobs j {hint}WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
 
-    return sql, [*equal.values(), lowest, *equal.values(), min(before, default=_LAST_ID), *args]
+    return sql, [*equal.values(), lowest, *equal.values(), end, *args]
 
 
 def _one_owner(which: JobFilter) -> bool:

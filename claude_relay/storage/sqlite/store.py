@@ -43,10 +43,11 @@ if TYPE_CHECKING:
     from .disk_reserve import DiskReserve
 
 T = TypeVar("T")
-
 log = logging.getLogger(__name__)
-
 _MAX_IDLE_READERS = 32
+#: How long writes that are not urgent wait for others, in seconds: four POSTs at once to a receiver come back together,
+#: and the next four wait for their commit (*measured*: 172 callbacks a second with 4 ms, 100 with 20).
+_PATIENCE = 0.004
 #: The most bytes of a file that is checked whole by the first process that opens it: some hundredths of a second.
 _CHECKED_AT_OPEN = 16 * 2**20
 #: Pages in the write-ahead log from which on it is checkpointed.
@@ -73,9 +74,9 @@ class SqliteStore:
         self._problem: str | None = None  # of the file or its log, met as it was opened
         with translating(path):
             self._writing = self._open()
-            self._rescue = Rescue(path, self._file, lambda: connect(path), key)
+            self._rescue = Rescue(path, self._file, self._connect, key)
         self._session = _Session(self._writing, path, self._file, clock, reserve)
-        self._writer = GroupCommitWriter(self._session, self._cipher)
+        self._writer = GroupCommitWriter(self._session, self._cipher, patience=_PATIENCE)
         if self._problem is not None:
             self._note_damage(self._problem)
 
@@ -181,6 +182,10 @@ class SqliteStore:
         while not self._readers.empty():
             yield self._readers.get()
 
+    def _connect(self) -> apsw.Connection:
+        """A connection to the file; a store that counts its statements overrides this."""
+        return connect(self._path)
+
     def _open(self) -> apsw.Connection:
         path = self._path
         known = integrity.identity_path(path).exists() or integrity.rescued(path)
@@ -196,7 +201,7 @@ class SqliteStore:
             is_first = not is_open(path) and not log_check.in_use(path)
             self._problem = log_check.check(path) if is_first else None
             self._file = OpenFile(path)
-            connection = connect(path)
+            connection = self._connect()
             free_space.prepare(connection)
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
                 connection.pragma("journal_mode", "wal")
@@ -222,7 +227,7 @@ class SqliteStore:
             connection = self._readers.get_nowait()
         except queue.Empty:
             self._check_in_place()  # another file at the path must not be opened with this store's log
-            connection = connect(self._path)
+            connection = self._connect()
             connection.pragma("query_only", True)
         try:
             yield connection
