@@ -279,7 +279,6 @@ class _Session:
             raise
 
     def waited(self) -> float:
-        """Zero: a process alone has this file."""
         return 0.0
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
