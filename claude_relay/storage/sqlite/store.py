@@ -243,6 +243,8 @@ class SqliteStore:
 class _Session:
     """Implements `group_commit.Session` over the one connection that writes."""
 
+    waited = staticmethod(float)  # zero
+
     constraint_errors: tuple[type[BaseException], ...] = (apsw.ConstraintError,)
 
     def __init__(
@@ -277,9 +279,6 @@ class _Session:
         except BaseException:
             self.rollback()  # or the lock would be held until the next write
             raise
-
-    def waited(self) -> float:
-        return 0.0
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """None: a statement costs no trip here."""
