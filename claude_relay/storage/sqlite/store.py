@@ -241,6 +241,8 @@ class SqliteStore:
 class _Session:
     """Implements `group_commit.Session` over the one connection that writes."""
 
+    waited = staticmethod(float)  # zero
+
     constraint_errors: tuple[type[BaseException], ...] = (apsw.ConstraintError,)
 
     def __init__(
@@ -275,10 +277,6 @@ class _Session:
         except BaseException:
             self.rollback()  # or the lock would be held until the next write
             raise
-
-    def waited(self) -> float:
-        """Zero: a process alone has this file."""
-        return 0.0
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """None: a statement costs no trip here."""
