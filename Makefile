@@ -25,8 +25,8 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-bitflips prove-checks prove-mutants prove-crash prove-openapi prove-flat prove-retention prove-bare attack \
-        docs constraints release install uninstall man clean
+        prove-bitflips prove-checks prove-mutants prove-crash prove-openapi prove-flat prove-retention prove-snapshot \
+        prove-n8n prove-bare attack docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -93,6 +93,9 @@ prove-openapi: $(READY) ## make 200 requests of every route from the OpenAPI doc
 prove-checks: $(READY) ## plant 250 faults in 500 invoices, and find them through the relay (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/process/test_planted_faults.py $(ARGS)
 
+prove-n8n: $(READY) ## run the workflows for n8n in a real n8n (ARGS='--rows N --n8n PROGRAM'; else npm installs it)
+	@"$(PY)" -m tests.prove_n8n $(ARGS)
+
 prove-crash: $(READY) ## fail every statement, and walk random orders of events (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_crash_walk.py tests/faults/test_relay_machine.py tests/faults/test_batch_machine.py $(ARGS)
 
@@ -101,6 +104,9 @@ prove-flat: $(READY) ## compare the work of each use case with a thousand jobs a
 
 prove-retention: $(READY) ## erase a million jobs while another thread submits (ARGS='--jobs N --postgres --limit MS')
 	@"$(PY)" -m tests.faults.retention $(ARGS)
+
+prove-snapshot: $(READY) ## run jobs on PostgreSQL while another client holds a snapshot open (ARGS='--jobs N --parts N')
+	@"$(PY)" -m tests.faults.snapshot $(ARGS)
 
 prove-bare: ## run demo and every test on a copy of this machine without the programs of `make deps` (as root)
 	@tests/bare/box --user make demo

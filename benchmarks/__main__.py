@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, texts, worker
+from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, texts, wal, worker
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
@@ -27,6 +27,7 @@ _ALL = {
     "bounds": bounds.run,
     "history": history.run,
     "fleet": fleet.run,
+    "wal": wal.run,
     "tables": tables.run,
     "texts": texts.run,
 }

@@ -98,7 +98,11 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
 def main() -> int:
     kind, folder = sys.argv[1], Path(sys.argv[2])
     from claude_relay.api.serve import Server
+    from claude_relay.malloc import return_large_blocks, share_arenas
     from claude_relay.systemd import Supervisor
+
+    return_large_blocks()
+    share_arenas()
 
     given, supervisor, second = settings(folder, *sys.argv[3:]), Supervisor(), 0
     if kind == "pair":

@@ -147,8 +147,8 @@ class _Counted(SqliteStore):
 
     statements = 0
 
-    def _connect(self, **options: Any) -> apsw.Connection:
-        connection = super()._connect(**options)
+    def _connect(self) -> apsw.Connection:
+        connection = super()._connect()
         connection.trace_v2(apsw.SQLITE_TRACE_STMT, self._count)
         return connection
 

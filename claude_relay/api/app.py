@@ -121,7 +121,7 @@ def make_app(
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
 
-    collection = CollectionByName(relay, bodies, intake, clock)
+    collection = CollectionByName(relay, bodies, intake, clock, tracer)
 
     authentication = Authentication(keys, settings, ROUTES)
     app: falcon.App[Any, Any] = falcon.App(
@@ -147,7 +147,7 @@ def make_app(
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
         "/api/templates": (Templates(relay), None),
         "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),
-        "/api/collections": (Collections(relay, bodies, intake, clock), None),
+        "/api/collections": (Collections(relay, bodies, intake, clock, tracer), None),
         "/api/collections/{collectionId}": (collection, None),
         **{
             f"/api/collections/{{collectionId}}/{name}": (collection, name)

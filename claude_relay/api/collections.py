@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import falcon
@@ -17,11 +18,12 @@ from ..core.intake.query import parse_limit, parse_page_cursor, parse_redeliver_
 from ..core.keys import Scope
 from ..core.text.ndjson import loads_lines
 from ..errors import Conflict, InvalidRequest, NotFound, Problem, UnsupportedMedia
+from ..ports import Tracer
 from ..services import CollectionRef, Relay
 from . import multipart
 from .auth import Caller
 from .request_bodies import NDJSON, Bodies, content_type
-from .submit import base_url
+from .submit import accept_span, base_url
 
 _CSV = ("text/csv", "application/csv")
 _TYPES = {
@@ -36,8 +38,11 @@ _NAMES = {"json": "json", "ndjson": "ndjson", "csv": "csv", "excel": "csv"}
 class Collections:
     """`GET` and `POST /api/collections`."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float], tracer: Tracer
+    ) -> None:
         self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
+        self._tracer = tracer
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
@@ -61,9 +66,11 @@ class Collections:
             strict=not form,
         )
         reads = caller.may(Scope.READ)
-        accepted = self._relay.collections.create(
-            request, self._intake, owner=caller.owner, now=self._clock(), may_continue=reads
-        )
+        with accept_span(self._tracer, req) as traceparent:
+            request = replace(request, traceparent=traceparent)
+            accepted = self._relay.collections.create(
+                request, self._intake, owner=caller.owner, now=self._clock(), may_continue=reads
+            )
         answer = accepted.body(now=self._clock(), base=_base(req, self._relay), show_state=reads)
         _accept(resp, answer, duplicate=accepted.duplicate)
 
@@ -71,8 +78,11 @@ class Collections:
 class CollectionByName:
     """`/api/collections/{collectionId}` and everything below it."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float], tracer: Tracer
+    ) -> None:
         self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
+        self._tracer = tracer
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
         resp.media = self._relay.collections.show(collection_ref(req, collection_id))
@@ -83,9 +93,11 @@ class CollectionByName:
         fields, table, form = read_table(req, self._bodies)
         request: CollectionRequest = parse_more_rows(fields, table=table, strict=not form)
         reads = caller.may(Scope.READ)
-        accepted = self._relay.collections.add_rows(
-            ref, request, self._intake, key=_key(req), now=self._clock(), may_continue=reads
-        )
+        with accept_span(self._tracer, req) as traceparent:
+            request = replace(request, traceparent=traceparent)
+            accepted = self._relay.collections.add_rows(
+                ref, request, self._intake, key=_key(req), now=self._clock(), may_continue=reads
+            )
         answer = accepted.body(now=self._clock(), base=_base(req, self._relay), show_state=reads)
         _accept(resp, answer, duplicate=accepted.duplicate)
 

@@ -242,7 +242,7 @@ def _parked(facts: AlertFacts) -> Alert | None:
     reason, since = facts.parked
     upstream = f" {facts.park_detail.rstrip('.')}." if facts.park_detail else ""
     message = (
-        f"The queue is parked ({reason}) since {timestamp(since)}: {facts.waiting:,} jobs wait, nothing is lost."
+        f"The queue is parked ({reason}) since {timestamp(since)}: {_jobs(facts.waiting)}, nothing is lost."
         f"{upstream} {park.cure_in_words(reason)}"
     )
     first = "once the worker runs with the new key" if reason == park.KEY_REFUSED else "once that is done"
@@ -298,9 +298,7 @@ def _worker(facts: AlertFacts) -> Alert | None:
     if not overdue and not facts.workers_seen:
         return None  # no worker ever ran, and nothing is due
     since = max(facts.workers_seen, default=facts.overdue_since or facts.now)
-    message = (
-        f"No worker has been seen since {timestamp(since)}: {facts.waiting:,} jobs wait, and no callbacks are sent."
-    )
+    message = f"No worker has been seen since {timestamp(since)}: {_jobs(facts.waiting)}, and no callbacks are sent."
 
     return Alert(
         cause="no_worker",
@@ -333,7 +331,8 @@ def _unhealthy(destination: Destination, waiting: int) -> Alert:
     message = (
         f"{destination.name} keeps failing since {timestamp(since)} "
         f"({destination.last_error}; {destination.failures} times in a row): "
-        f"{waiting:,} callbacks wait for it, nothing is lost, and it is retried automatically."
+        f"{_callbacks(waiting)} {'waits' if waiting == 1 else 'wait'} for it, nothing is lost, and it is retried "
+        "automatically."
     )
 
     return Alert(
@@ -347,10 +346,11 @@ def _unhealthy(destination: Destination, waiting: int) -> Alert:
 
 
 def _dead(deliveries: DeadDeliveries) -> Alert:
-    host = deliveries.destination.partition("://")[2]
+    host, count = deliveries.destination.partition("://")[2], deliveries.count
     message = (
-        f"{deliveries.count:,} callbacks to {deliveries.destination} were given up since {timestamp(deliveries.since)} "
-        f"(last error: {deliveries.last}). The results are kept and can be sent again at no cost."
+        f"{_callbacks(count)} to {deliveries.destination} {'was' if count == 1 else 'were'} given up since "
+        f"{timestamp(deliveries.since)} (last error: {deliveries.last}). The results are kept and can be sent again "
+        "at no cost."
     )
 
     return Alert(
@@ -385,3 +385,11 @@ def _retiring(facts: AlertFacts, usage: ModelUsage) -> Alert | None:
 
 def _day(text: str) -> datetime:
     return datetime.fromisoformat(text[:10]).replace(tzinfo=timezone.utc)
+
+
+def _jobs(waiting: int) -> str:
+    return "1 job waits" if waiting == 1 else f"{waiting:,} jobs wait"
+
+
+def _callbacks(count: int) -> str:
+    return "1 callback" if count == 1 else f"{count:,} callbacks"

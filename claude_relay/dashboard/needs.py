@@ -159,11 +159,11 @@ def describe_stops(state: Mapping[str, Any], waiting: Mapping[str, int]) -> list
     """A drain, pauses, spent budgets and throttled models; `waiting`: jobs of the keys whose budget is spent."""
     needs = []
     if drain := state["drain"]:
-        text = "Submits are answered with 503. " + (
-            "Nothing runs any more: it can be stopped."
-            if drain["idle"]
-            else f"{drain['running']:,} calls run, and {drain['waiting']:,} jobs wait."
+        calls = "1 call runs" if drain["running"] == 1 else f"{drain['running']:,} calls run"
+        rest = (
+            "Nothing runs any more: it can be stopped." if drain["idle"] else f"{calls}, and {_jobs(drain['waiting'])}."
         )
+        text = f"Submits are answered with 503. {rest}"
         act = Act(label="Accept jobs again", fields={"act": "resume"})
         needs.append(Need(level="wait", title="The relay is being drained", text=text, acts=[act]))
     spent = stopped = 0

@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    import jinja2
 
 #: Controls that change how the text around them is shown: C0 and C1, zero-width, bidi and line separators, and lone
 #: surrogates, which have no encoding.
@@ -127,6 +129,8 @@ def _finalize(value: Any) -> Any:
 
 def environment(asset: Callable[[str], str]) -> jinja2.Environment:
     """The templates of this package; `asset` is the URL of a static file."""
+    import jinja2  # with the first page: most processes that accept jobs show none
+
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("claude_relay.dashboard"),
         autoescape=True,

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import falcon
@@ -26,6 +26,9 @@ from .forms import Form, read_form
 from .rendering import clipped, environment
 from .session import LIFETIME, Sealer, Session, Sessions
 from .static_files import StaticFiles
+
+if TYPE_CHECKING:
+    import jinja2
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +160,10 @@ class Site:
         self.sessions = Sessions(self.sealer, verifier, relay.keys, clock)
         self.static = StaticFiles()
         self.wrong_keys = RateLimiter("login", LOGIN_RATE)
-        self._templates = environment(self.static.url)
+
+    @cached_property
+    def _templates(self) -> jinja2.Environment:
+        return environment(self.static.url)
 
     def has_session(self, req: falcon.Request) -> bool:
         """Whether a request carries a session that has not ended; its key may be revoked all the same."""

@@ -123,19 +123,18 @@ class Subscription:
         """Send an event of this stream, once; `last_text` comes before the end of a run."""
         if entry.seq <= self.seq or self.closed:
             return
-        self.seq = entry.seq
+        self.seq, job_id = entry.seq, entry.event.job_id
+        sent = self.texts.get(job_id) or SentText(entry.request_id)
+        if self.which.job_id is None and entry.state_after is not State.RUNNING:  # its place is for another call
+            self.texts.pop(job_id, None)
         if not self.which.matches(entry):
             return
         messages = [event_message(entry, self._store)] if entry.seq > self._sent else []
-        job_id = entry.event.job_id
         if entry.state_after is State.RUNNING:
             self.follow_text(job_id, entry.request_id)
-        elif self.which.job_id is None and not entry.ends_run:  # it waits, and leaves its place to another
-            self.texts.pop(job_id, None)
         if entry.ends_run:
             if last_text is not None:
-                messages.extend(_new_text(self.texts.get(job_id, SentText(entry.request_id)), last_text))
-            self.texts.pop(job_id, None)
+                messages.extend(_new_text(sent, last_text))
             # The stream of a collection has one `end`: readers stop there. The event of a row says that it has ended.
             if self.which.collection in (None, job_id):
                 messages.append(end_message(entry, self._store))

@@ -20,6 +20,8 @@ class QueueFile(SQLiteQueue):
         # Overridden, as the library offers no setting for it. No WAL: the standard library's SQLite may have the bug
         # that corrupts a WAL used by several processes.
         connection.execute("PRAGMA synchronous = OFF")
+        # An id is put at one end and taken from the other: a cache of SQLite's 2 MB would fill while no worker runs.
+        connection.execute("PRAGMA cache_size = -128")
 
         return connection
 

@@ -93,7 +93,7 @@ class RowStore:
             if index % _YIELD == 0:
                 time.sleep(0)
             try:
-                parsed: Submission | InvalidRequest = reader.read(item)
+                parsed: Submission | InvalidRequest = replace(reader.read(item), traceparent=request.traceparent)
             except InvalidRequest as exc:
                 parsed = InvalidRequest(problems=exc.problems)
                 if collection.on_invalid == "refuse":

@@ -231,6 +231,7 @@ class Collections:
                 metadata=request.metadata,
                 group=request.group,
                 retain=Retain(request.defaults.get("retain", Retain.FULL.value)),
+                traceparent=request.traceparent,
             )
         )
         job = new_job(carrier, self._context, owner=owner, request_id=name + MARK, now=now)

@@ -82,7 +82,7 @@ class Deliveries:
         return destinations.next_check_at(due, _failing_destinations(tx)) if due else None
 
     def _look_up_attempt(self, reads: ReadTransaction, sent: ClaimedDelivery, reply: Reply) -> None:
-        reads.delivery_by_id(sent.delivery.id)
+        reads.delivery_of_run(sent.delivery.job_id, sent.delivery.run)
         reads.destination(sent.delivery.destination)
         reads.job(sent.delivery.job_id)
 
@@ -92,7 +92,7 @@ class Deliveries:
         return self._record_attempt(tx, sent, reply)
 
     def _record_attempt(self, tx: Transaction, sent: ClaimedDelivery, reply: Reply) -> Delivery:
-        delivery = tx.delivery_by_id(sent.delivery.id)
+        delivery = tx.delivery_of_run(sent.delivery.job_id, sent.delivery.run)
         if delivery is None:
             raise LeaseLost(f"delivery {sent.delivery.id} was purged")
         chance = self._context.rng.random()
@@ -115,12 +115,12 @@ class Deliveries:
 
     def release(self, sent: ClaimedDelivery) -> None:
         """Return a claimed delivery unsent."""
-        self.reap(sent.delivery.id, _token(sent))
+        self.reap(sent.delivery, _token(sent))
 
     @transaction
-    def reap(self, tx: Transaction, delivery_id: str, token: str) -> None:
+    def reap(self, tx: Transaction, sending: Delivery, token: str) -> None:
         """Take a delivery back from a dead sender; does nothing once it has another lease."""
-        delivery = tx.delivery_by_id(delivery_id)
+        delivery = tx.delivery_of_run(sending.job_id, sending.run)
         if delivery is not None and delivery.lease is not None and delivery.lease.token == token:
             tx.save_delivery(transitions.release(delivery, token=token, now=tx.now))
 
@@ -261,7 +261,7 @@ def _freed(tx: ReadTransaction, replies: Sequence[SentReply]) -> Counter[str]:
     """
     freed: Counter[str] = Counter()
     for sent, reply in replies:
-        row = tx.delivery_by_id(sent.delivery.id)
+        row = tx.delivery_of_run(sent.delivery.job_id, sent.delivery.run)
         leased = row is not None and row.lease is not None and row.lease.token == _token(sent)
         if leased and destinations.health_signal(reply) is HealthSignal.ALIVE:
             freed[sent.delivery.destination] += 1

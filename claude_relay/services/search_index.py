@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..core.lazy_dataclass import dataclass
-from ..core.search_index import Entry, Era, entry, era_mark
+from ..core.search_index import Entry, Era, Indexable, entry, era_mark
 from ..errors import Damaged
 from ..ports import ReadTransaction, Transaction
 from .context import Context
@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 #: A step ends after this many events, deletions or marks: it occupies the writer for some hundredths of a second.
 _EVENTS, _GONE, _MARKS = 500, 200, 6_000
+#: Jobs that are read together, and the bytes of their texts.
+_TOGETHER, _BYTES = 50, 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +67,10 @@ class SearchIndex:
         more = position > expects
         entries: list[Entry] = []
         marks = 0
-        for seq, job_id in changed:
+        for seq, job in self._texts(tx, changed):
             if marks >= _MARKS:
                 break
-            if (job := tx.indexable(job_id)) is not None:
+            if job is not None:
                 entries.append(entry(job))
                 marks += len(entries[-1].marks)
             reached = seq
@@ -79,7 +81,8 @@ class SearchIndex:
         if entries:
             era, moved = tx.begin_era(eras)
             done = {each.job_id for each in entries}
-            entries += [entry(job) for each in moved if each not in done and (job := tx.indexable(each)) is not None]
+            also = [(0, job_id) for job_id in moved if job_id not in done]
+            entries += [entry(job) for _, job in self._texts(tx, also) if job is not None]
         numbers = tx.search_numbers([each.job_id for each in entries])
         if entries:
             all_eras = [*eras, *([] if era is None else [era])]
@@ -95,6 +98,19 @@ class SearchIndex:
             position=reached,
             more=more or len(deleted) == _GONE,
         )
+
+    def _texts(self, tx: ReadTransaction, changed: Sequence[tuple[int, str]]) -> Iterator[tuple[int, Indexable | None]]:
+        """The texts of each of those jobs; small ones are read together."""
+        sizes = tx.text_sizes([job_id for _, job_id in changed])
+        while changed:
+            count, size = 0, 0
+            while count < min(_TOGETHER, len(changed)) and (not count or size <= _BYTES):
+                size += sizes.get(changed[count][1], 0)
+                count += 1
+            count = max(1, count - (size > _BYTES))
+            jobs = tx.indexable([job_id for _, job_id in changed[:count]])
+            yield from ((seq, jobs.get(job_id)) for seq, job_id in changed[:count])
+            changed = changed[count:]
 
     @transaction(patient=True, ahead=_announce)
     def _save(self, tx: Transaction, step: _Step) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core.keys import MIN_SECRET_LENGTH
-from ..errors import Busy, StoreRefused
+from ..errors import Busy
 from ..file_owner import share_with_group
 from .alerts import alert_http_sender, alerts_in_api_process
 from .engines import engine_of
 from .host_checks import check_host
 from .intake import intake_context
+from .store_check import StoreCheck
 from .stores import OpenRelay, open_relay, open_worker_relay, text_source
 from .tracing import open_tracer
 
@@ -51,9 +52,10 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     from ..api.auth import StoredKeys
     from ..api.serve import Server
     from ..garbage import spare_daemon
-    from ..malloc import return_large_blocks
+    from ..malloc import return_large_blocks, share_arenas
 
     return_large_blocks()
+    share_arenas()
     settings.require("API_SECRET_KEY")
     _warn_of_a_short_key(settings)
     check_host(settings, os.environ, calls=False)
@@ -61,7 +63,8 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     _announce_store_check(supervisor)
     with open_relay(settings, create=True) as relay:
         relay.load()
-        _check_store(relay)
+        check = StoreCheck(relay, engine_of(settings).file)
+        check.before_start()
         _check_clock(relay)
         stopping = threading.Event()
         relay.alerts.record_api_start(socket.gethostname())
@@ -75,7 +78,8 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
         with alerts_in_api_process(settings, relay), open_tracer(settings, "claude-relay-api") as tracer:
             app = make_app(settings, relay, stopping, keys, tracer)
             spare_daemon()
-            return Server(app, settings, relay, stopping, supervisor, reread_keys).run()
+            server = Server(app, settings, relay, stopping, supervisor, reread_keys)
+            return check.while_running(server.run, server.stop)
 
 
 def make_app(
@@ -147,7 +151,8 @@ def work(
         opened = open_worker_relay(settings, create=True, reserve=reserve)
         stack.callback(opened.close)
         opened.relay.load()
-        _check_store(opened.relay)
+        check = StoreCheck(opened.relay, engine_of(settings).file)
+        check.before_start()
         _check_clock(opened.relay)
         pacing = Pacing()
         tracer = stack.enter_context(open_tracer(settings, "claude-relay-worker"))
@@ -176,7 +181,7 @@ def work(
         )
         spare_daemon()
 
-        return worker.run()
+        return check.while_running(worker.run, worker.stop)
 
 
 def make_worker(
@@ -245,16 +250,9 @@ def _warn_of_a_short_key(settings: Settings) -> None:
 
 
 def _announce_store_check(supervisor: Supervisor | None) -> None:
-    """Extend the start timeout: the complete store is read, and a migration may rewrite it. Gigabytes take minutes."""
+    """Extend the start timeout: a migration may rewrite the store. Gigabytes take minutes."""
     if supervisor is not None:
         supervisor.starting("checking the store", _CHECK_TIMEOUT)
-
-
-def _check_store(relay: Relay) -> None:
-    if (fault := relay.queries.check()) is not None:
-        raise StoreRefused(
-            f"the store is corrupt: {fault}. Nothing was written to it. Keep the file, and restore the latest backup."
-        )
 
 
 def _check_clock(relay: Relay) -> None:

@@ -101,6 +101,10 @@ class Engine(ABC):
         """Faults of the store that a daemon can start with, a sentence each with the cure."""
         return ()
 
+    def check_server(self) -> Sequence[str]:
+        """Connect to the server of the store, if it has one: raises where a daemon would end, else as `warnings`."""
+        return ()
+
     @abstractmethod
     def check_backups(self, file: Path) -> None:
         """Raise `ConfigError` with the right commands if the relay cannot back up to or restore from `file`."""
@@ -316,7 +320,7 @@ class PostgresEngine(Engine):
         try:
             info = server_info.inspect(self._settings.store, self._settings.store_shown)
         except RelayError:
-            return sentences  # the daemon waits for the server, and says so
+            return sentences  # the daemon waits for the server or ends, and says so
         sentences += server_info.warnings(info)
         if not server_info.receives_notifications(self._settings.store):
             sentences.append(
@@ -325,6 +329,17 @@ class PostgresEngine(Engine):
             )
 
         return sentences
+
+    def check_server(self) -> Sequence[str]:
+        self.require()
+        from ..storage.postgres import server_info
+
+        try:
+            server_info.check_start(self._settings.store, self._settings.store_shown)
+        except StoreUnavailable as exc:
+            return [f"{exc} (daemons wait for it)"]
+
+        return self.warnings()
 
     def check_backups(self, file: Path) -> None:
         from ..storage import pg_dump

@@ -143,7 +143,7 @@ class MaintenanceThread:
         stale = self._delivery_leases.stale((lease.token, lease.expires_at) for _, lease in sending)
         for delivery, lease in sending:
             if lease.token in stale or self._dead(lease.worker):
-                self._relay.deliveries.reap(delivery.id, lease.token)
+                self._relay.deliveries.reap(delivery, lease.token)
 
     def _dead(self, worker: str) -> bool:
         return worker != self._worker and self._locks.dead(worker)

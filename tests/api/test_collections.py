@@ -544,3 +544,19 @@ def test_rows_are_in_the_list_of_jobs_and_the_collection_itself_is_not(relay, cl
     assert {job["requestId"] for job in client.simulate_get("/api/jobs").json["jobs"]} == {"c:1", "c:2"}
     overview = client.simulate_get("/api/overview").json["jobs"]
     assert overview["queued"] == 2 and "collection" not in overview
+
+
+def test_the_trace_of_a_collection_is_that_of_its_rows_and_its_callback(client, relay):
+    """CONTRACT §9: also of rows that came later, each with the trace of its own request."""
+    first, later = (f"00-{digit * 32}-{digit * 16}-01" for digit in "ab")
+    body = {"collectionId": "c", "template": TEMPLATE, "rows": [{"text": "x"}], "open": True, "webhookUrl": HOOK}
+    client.simulate_post("/api/collections", json=body, headers={"traceparent": first})
+    client.simulate_post("/api/collections/c/rows", json={"rows": [{"text": "y"}]}, headers={"traceparent": later})
+    client.simulate_post("/api/collections/c/close")
+    claimed = relay.execution.claim("w", limit=2)
+    for each in claimed:
+        relay.execution.complete(each, a_completion())
+    [sent] = relay.deliveries.claim("w", limit=9)
+
+    assert {each.job.request_id: each.request.traceparent for each in claimed} == {"c:1": first, "c:2": later}
+    assert sent.target.traceparent == first

@@ -72,6 +72,18 @@ def test_a_job_is_looked_for_watched_while_it_is_written_stopped_and_run_again(p
     rig.post("/api/jobs/watched/cancel")
 
 
+def test_a_list_goes_on_listening_when_jobs_have_ended(page: Page, rig: Rig) -> None:
+    """The stream of the page stays open behind the end of a job, and the next one appears by itself."""
+    log_in(page)
+    page.goto("/dashboard/jobs")
+    eventually(lambda: page.evaluate("stream?.readyState") == 1, every=0.1)
+    for name in ("heard-1", "heard-2"):
+        rig.submit({"requestId": name, "prompt": "Hei"})
+        rig.finished(name)
+        expect(page.get_by_role("row", name=re.compile(name))).to_contain_text("completed")
+        assert page.evaluate("stream.readyState") == 1
+
+
 def test_every_dead_callback_of_a_host_is_sent_again_from_the_overview(page: Page, rig: Rig, hook: Receiver) -> None:
     hook.answer("/dead", Answer(status=403, body=b"<b>no</b>"))
     for number in range(3):

@@ -21,8 +21,10 @@ from claude_relay.ports import ReadTransaction, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services import search as module
 from claude_relay.storage.postgres import PostgresStore
+from claude_relay.storage.sql.search_index import SearchIndexReads
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
+from tests.support.many_jobs import purge
 from tests.support.postgres import Cluster
 
 #: Words of the texts: some are part of others, or differ in case and script.
@@ -163,7 +165,7 @@ class Play:
 
     def purge(self) -> None:
         if self.rng.random() < 0.2:
-            self.store.write(lambda tx: tx.purge(done_before=4e9, failed_before=4e9, limit=2, size=2**40))
+            purge(self.store, 4e9, limit=2)
 
     def index(self) -> None:
         self.relay.search_index.step()
@@ -246,7 +248,7 @@ def test_erased_and_purged_texts_are_not_in_the_index(relay: Relay, store: Store
     for sent in relay.deliveries.claim("w", limit=2):
         relay.deliveries.record_attempt(sent, Reply(status=200, ms=1))
     assert store.read(lambda tx: tx._run("SELECT count(*) FROM search_jobs WHERE opaque = 1", ()))[0][0] == 0  # type: ignore[attr-defined]
-    store.write(lambda tx: tx.purge(done_before=4e9, failed_before=4e9, limit=9, size=2**40))
+    purge(store, 4e9)
     fill_index(relay)
 
     assert marked(store, mark) == marked(store, owner_mark("admin")) == []
@@ -257,7 +259,7 @@ def test_a_job_that_is_purged_while_it_is_indexed_leaves_nothing(relay: Relay, s
     relay.submit(a_submission("r", webhook_url=None))
     relay.cancel(JobRef(request_id="r"))
     step = relay.search_index._prepare()
-    store.write(lambda tx: tx.purge(done_before=4e9, failed_before=4e9, limit=9, size=2**40))
+    purge(store, 4e9)
     relay.search_index._save(step)
 
     assert len(step.entries) == 1 and marked(store, owner_mark("admin")) == []
@@ -331,3 +333,37 @@ def test_an_index_that_a_crash_of_the_server_has_emptied_is_filled_again(named: 
         named.clear()
         assert all_pages(relay, JobFilter(text="needle")) == expected and named == []
         relay.close()
+
+
+def test_the_index_adds_nothing_to_the_write_ahead_log_of_a_job(postgres: Cluster) -> None:
+    """Two commits a step, as of any transaction (issue 14.1: at most 6 kB a job)."""
+    with postgres.place() as url:
+        store = PostgresStore(url, where="the test's")
+        relay = Relay(store, QuietNotifier(), Policy())
+        relay.submit_many([a_submission(f"r-{number}", request={"prompt": "word " * 99}) for number in range(150)])
+        position = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+        [(start,)] = postgres.run(position, url=url)
+        fill_index(relay)
+        [(end,)] = postgres.run(position, url=url)
+        relay.close()
+
+    assert end - start < 150 * 50
+
+
+def test_large_texts_are_read_one_by_one(relay: Relay, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small ones together: a distant server answers once for all of them."""
+    for number, size in enumerate((10, 10, 3_000, 10, 3_000, 3_000, 10)):
+        relay.submit(a_submission(f"r-{number}", request={"prompt": "x" * size}))
+    monkeypatch.setattr("claude_relay.services.search_index._BYTES", 2_000)
+    read: list[int] = []
+    original = SearchIndexReads.indexable
+
+    def note(tx: SearchIndexReads, job_ids: Sequence[str]) -> dict[str, Any]:
+        read.append(len(job_ids))
+        return original(tx, job_ids)
+
+    monkeypatch.setattr(SearchIndexReads, "indexable", note)
+    fill_index(relay)
+
+    assert read == [2, 1, 1, 1, 1, 1]
+    assert len(marked(store, owner_mark("admin"))) == 7

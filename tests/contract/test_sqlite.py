@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -378,6 +379,36 @@ def test_a_version_with_the_bug_uses_a_rollback_journal(path: Path, monkeypatch:
     assert store._writing.pragma("journal_mode") == "truncate"
     assert store._writing.pragma("synchronous") == 3
     store.close()
+
+
+def test_a_bit_in_the_schema_that_makes_every_row_wrong_is_a_damaged_store(path: Path) -> None:
+    """CASES S11: the file opens, and its rows can be read; a claim ends in words and not in an exception of SQLite."""
+    relay = Relay(SqliteStore(path, clock=lambda: 1000.0), QuietNotifier(), Policy())
+    relay.submit(a_submission("r"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
+    relay.close()
+    data = path.read_bytes()
+    check = b"(state = 'sending') = (lease_token"
+    assert data.count(check) == 1
+    path.write_bytes(data.replace(check, check.replace(b"sending", b"sendmng")))
+    relay = Relay(SqliteStore(path, clock=lambda: 1010.0), QuietNotifier(), Policy())
+
+    with pytest.raises(StoreRefused, match=re.escape("is corrupt (CHECK constraint failed")):
+        relay.deliveries.claim("w", limit=1)
+    assert relay.queries.status(JobRef(request_id="r"))["status"] == "completed"
+    relay.close()
+
+
+def test_a_schema_that_cannot_be_read_is_a_damaged_store(path: Path) -> None:
+    """CASES S11: SQLite reads the text of a table when it is used."""
+    Relay(SqliteStore(path), QuietNotifier(), Policy()).close()
+    data = path.read_bytes()
+    assert data.count(b"tokenize") == 1
+    path.write_bytes(data.replace(b"tokenize", b"pokenize"))
+
+    with pytest.raises(StoreRefused, match="is corrupt"):
+        SqliteStore(path)
 
 
 @pytest.mark.parametrize("fault", ["header", "truncated", "empty", "missing", "foreign", "newer", "page"])

@@ -207,7 +207,9 @@ def test_the_overview_names_what_needs_a_person_with_its_button(relay, admin, cl
     relay.pause("nightly")
     page = admin.get("/dashboard")
     assert "1 given up: https://hook.example" in page.text
-    assert re.search(r"given up since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(", page.text)
+    assert re.search(
+        r"1 callback to https://hook.example was given up since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(", page.text
+    )
     action = re.search(r'action="(/dashboard/jobs\?dead=true[^"]+)"', page.page)[1].replace("&amp;", "&")
     assert "Redeliver 1 job?" in page.post(action, act="redeliver", which="all").text
     page.post(action, act="redeliver", which="all", confirm="1")
@@ -257,7 +259,7 @@ def test_a_drain_is_shown_with_what_still_runs_and_ended(relay, admin):
     relay.submit(a_submission("r-1"))
     relay.drain()
     page = admin.get("/dashboard")
-    assert "The relay is being drained" in page.text and "1 jobs wait" in page.text
+    assert "The relay is being drained" in page.text and "1 job waits" in page.text
     page.post("/dashboard", act="resume")
 
     assert relay.queries.overview()["drain"] is None

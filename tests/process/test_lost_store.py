@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,32 @@ def test_a_removed_store_is_not_replaced_by_an_empty_one(tmp_path: Path, hook: R
     assert shlex.split(alert["command"])[-1] in refused.stderr
     assert shlex.split(alert["command"])[-1] in json.dumps(doctor.stdout)
     assert not store.exists()
+
+
+@pytest.mark.parametrize("how", ["moved", "removed"])
+def test_a_folder_that_is_missing_is_brought_back_by_the_command_of_the_daemons(
+    how: str, tmp_path: Path, hook: Receiver
+) -> None:
+    """A sibling of CASES A1: no notice can be left in it, and `doctor` does not advise to start on an empty store."""
+    folder = tmp_path / "store"
+    with Rig(tmp_path, RELAY_ALERT_URL=hook.url("/alert")) as rig:
+        rig.start()
+        assert rig.submit({"prompt": "x", "requestId": "first"}).status_code == 202
+        rig.finished("first")
+        if how == "moved":
+            folder.rename(tmp_path / "else where")
+        else:
+            shutil.rmtree(folder)
+        accepted, refused = submit_until_refused(rig, "late")
+        alert = eventually(lambda: alerts(hook), within=60)[0]
+        doctor = rig.command("doctor", PORT=rig.url.rpartition(":")[2])
+        for command in alert["command"].split(" && "):
+            subprocess.run(shlex.split(command), check=True)
+        assert rig.worker.stop(60) == 0 and rig.api.stop(60) == 0
+        rig.start()
+        ends = {name: rig.finished(name)["status"] for name in ["first", *accepted]}
+
+    assert refused.status_code == 503
+    assert "was removed while it was in use" in doctor.stdout and "claude-relay serve" not in doctor.stdout
+    assert "do not stop or start a daemon yet" in doctor.stdout
+    assert set(ends.values()) == {"completed"}

@@ -313,3 +313,19 @@ def test_a_worker_that_lost_its_job_replaces_no_damaged_row(relay: Relay, store:
     with pytest.raises(LeaseLost):
         relay.execution.complete(stale, a_completion())
     assert dict(relay.queries.damaged()) == {"a": "the row of job a is damaged"}
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_waiting_delivery_with_a_lease_from_nowhere_is_given_up_and_stops_no_other(
+    relay: Relay, store: Store, clock: Clock
+) -> None:
+    """A bit of its lease's type: the schema refuses such a row, which the file has all the same."""
+    ended(relay, clock, "a", "b")
+    change(store, "PRAGMA ignore_check_constraints = 1")
+    damaged = "UPDATE deliveries SET lease_token = 0, lease_worker = 'w', attempts = 9 WHERE job_id = ?"
+    change(store, damaged, job_id(relay, store, "a"))
+    change(store, "PRAGMA ignore_check_constraints = 0")
+
+    assert [sent.request_id for sent in relay.deliveries.claim("w", limit=9)] == ["b"]
+    assert relay.queries.status(JobRef(request_id="a"))["delivery"]["status"] == "dead"
+    assert "store_damaged" in alerts(relay)

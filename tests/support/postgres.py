@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 
 
 class Cluster:
-    """A server of its own. `durable`: it syncs as a real one does, for tests that pull the plug."""
+    """
+    A server of its own. `durable`: it syncs as a real one does, for tests that pull the plug.
 
-    def __init__(self, *, durable: bool = False) -> None:
+    `primary`: it is a standby, and follows that server by streaming replication.
+    """
+
+    def __init__(self, *, durable: bool = False, primary: Cluster | None = None) -> None:
         self._bin = _programs()
         self._durable = durable
         self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
@@ -52,7 +56,23 @@ class Cluster:
                 lacks("PostgreSQL refuses root and there is no user postgres: apt-get install postgresql")
             self._account = {"user": them.pw_uid, "group": them.pw_gid, "extra_groups": []}
             os.chown(self._folder, them.pw_uid, them.pw_gid)
-        self._init()
+        if primary is None:
+            self._init()
+        else:
+            self.password = primary.password
+            command = [self._bin / "pg_basebackup", "-D", self._data, "-R", "-c", "fast", "-d", primary.url()]
+            self._run(command)
+        self._configure()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files, which belongs to the account of the server."""
+        return self._folder
+
+    def own(self, path: Path) -> None:
+        """Give a folder to the account of the server."""
+        if self._account:
+            os.chown(path, self._account["user"], self._account["group"])
 
     def __enter__(self) -> Cluster:
         return self
@@ -158,6 +178,8 @@ class Cluster:
             [self._bin / "initdb", "-D", self._data, "-U", "postgres", "--pwfile", secret, "--no-sync", "-E", "UTF8",
              "--locale", "C.UTF-8", "--auth-local", "trust", "--auth-host", "scram-sha-256"]
         )  # fmt: skip
+
+    def _configure(self) -> None:
         settings = {
             "listen_addresses": "'127.0.0.1'",
             "port": str(self.port),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from decimal import Decimal
 from typing import Any
@@ -274,3 +275,17 @@ def test_a_hostile_answer_is_bounded() -> None:
 
     assert results is not None and results[-1]["ok"] is None
     assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("operator", "below", "equal", "above"),
+    [("==", 0, 1, 0), ("!=", 1, 0, 1), ("<", 1, 0, 0), ("<=", 1, 1, 0), (">", 0, 0, 1), (">=", 0, 1, 1)],
+)
+def test_each_comparison_below_at_and_above_equality(operator: str, below: int, equal: int, above: int) -> None:
+    for left, expected in ((1, below), (2, equal), (3, above)):
+        assert check(f"{left} {operator} len(lines)")["ok"] is bool(expected)
+
+
+def test_a_function_that_does_not_exist_is_answered_with_those_that_do() -> None:
+    with pytest.raises(RuleError, match=re.escape("sum(), min(), max(), len(), abs(), round()")):
+        expression.parse("exec(total) == 1")

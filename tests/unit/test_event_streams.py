@@ -151,6 +151,19 @@ def test_a_full_client_gets_no_text_until_it_reads():
     assert [message.data["text"] for message in sink.messages] == ["ab"]
 
 
+@pytest.mark.parametrize("statuses", [frozenset(), frozenset({"processing"})])
+def test_a_call_that_has_ended_leaves_its_place_to_another(statuses):
+    """Also where the filter leaves its end out: the text of later calls is sent however many have ended."""
+    subscription, sink = stream(Filter(texts=True, statuses=statuses))
+    for number in range(3 * MAX_TEXTS):
+        subscription.deliver(entry(2 * number + 1, EventName.CLAIMED, job=f"j{number}"), None)
+        assert subscription.deliver_text(f"j{number}", TextSoFar(call=1, offset=0, text="a"))
+        subscription.deliver(entry(2 * number + 2, EventName.COMPLETED, job=f"j{number}"), None)
+
+    assert not subscription.texts
+    assert sum(message.name == "text" for message in sink.messages) == 3 * MAX_TEXTS
+
+
 def test_a_slow_client_gets_no_more_and_is_disconnected():
     """Nothing is buffered beyond the limit; a client that reads again catches up from its cursor."""
     subscription, sink = stream(Filter())

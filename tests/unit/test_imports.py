@@ -144,3 +144,11 @@ def test_no_file_is_longer_than_400_lines() -> None:
     long = {str(path): lines for path in FILES if (lines := len(path.read_text().splitlines())) > 400}
 
     assert not long
+
+
+def test_the_api_begins_without_the_libraries_of_its_pages() -> None:
+    """Two megabytes that most API processes never need: the templates are imported for the first page."""
+    code = "import sys, claude_relay.api.serve, claude_relay.dashboard.mount; print('jinja2' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert output.strip() == "False"

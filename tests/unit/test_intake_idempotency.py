@@ -123,3 +123,21 @@ def test_the_hash_contains_no_text_of_the_caller():
     digest = parse(BODY, now=NOW, context=an_intake_context()).body_hash
 
     assert len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ('"a"', "a"),
+        (" a ", "a"),
+        ('""', ""),
+        ('"', '"'),
+        ('"a', '"a'),
+        ('a"', 'a"'),
+        (r'"a\"b\\c"', r'a"b\c'),
+        ("", ""),
+    ],
+)
+def test_a_key_in_quotation_marks_is_the_key_without_them(header: str, value: str) -> None:
+    """As in the standard, or bare; a single mark is part of the key."""
+    assert unquoted(header) == value

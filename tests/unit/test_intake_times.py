@@ -118,3 +118,11 @@ def test_a_deadline_is_a_timestamp_or_a_duration(text, at):
 def test_without_a_deadline_the_submission_has_none():
     """The default deadline is extended while the job cannot run, so it is not part of the submission."""
     assert accepted({}).deadline_at is None
+
+
+@pytest.mark.parametrize(("seconds", "good"), [(366 * 86_400, True), (366 * 86_400 + 1, False)])
+def test_a_time_may_be_a_leap_year_ahead_and_no_later(seconds, good):
+    """A later one is most likely a mistyped year."""
+    body = {"prompt": "x", "delay": f"{seconds}s"}
+
+    assert accepted(body) if good else "delay" in refused(body)

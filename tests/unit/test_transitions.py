@@ -326,3 +326,12 @@ def test_a_cancelled_job_says_so() -> None:
     for change in (MOVES["cancel"](a_job()), fail(asked, a_failure()), MOVES["release"](asked)):
         job = change.job
         assert (job.error_type, job.error, job.finished_at) == ("cancelled", "the job was cancelled", NOW)
+
+
+@pytest.mark.parametrize(("unsent", "delays"), [(0, False), (1, True), (2, True)])
+def test_a_job_that_was_returned_unsent_before_waits_a_little(unsent: int, delays: bool) -> None:
+    """The first death of a worker before anything was sent costs no time; from the second on it slows down."""
+    job = interrupt(a_job(State.RUNNING, unsent=unsent)).job
+
+    assert (job.state, job.unsent, job.attempt) == (State.QUEUED, unsent + 1, 0)
+    assert (job.due_at > NOW) is delays

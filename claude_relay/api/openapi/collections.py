@@ -215,7 +215,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=_TAG,
         text="All rows or none: problems name rows[17].field. CSV and NDJSON take the other fields in the query, "
         f"multipart as parts beside the part file. Fields: {', '.join(FIELDS)}.",
-        headers=("Idempotency-Key",),
+        headers=("Idempotency-Key", "traceparent"),
         body={JSON: "NewCollection", MULTIPART: "NewCollection", CSV: "string", NDJSON: "string"},
         body_required=True,
         answers={202: "AcceptedCollection"},
@@ -253,7 +253,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=_TAG,
         text="Each request is idempotent under its Idempotency-Key.",
         query=(_OWNER,),
-        headers=("Idempotency-Key",),
+        headers=("Idempotency-Key", "traceparent"),
         body={JSON: "MoreRows", CSV: "string", NDJSON: "string"},
         body_required=True,
         answers={202: "AcceptedCollection"},

@@ -215,6 +215,10 @@ def _database(info: ServerInfo, settings: Settings) -> Iterator[Finding]:
         detail = f"{shown} has the encoding {info.encoding}, which does not cover all languages"
         create = f"runuser -u postgres -- createdb --owner {info.user} {_TEMPLATE} {info.database}_utf8"
         yield failure("store", detail, f"{create}, on the server, and name that one in RELAY_STORE")
+    elif info.grant is not None:
+        detail = f"{info.user} lacks rights on the tables in {shown}"
+        psql = f"runuser -u postgres -- psql -d '{info.database}'"
+        yield failure("store", detail, f"{psql} -c '{info.grant}', on the server")
     elif info.schema > newest:
         detail = f"{shown} has schema {info.schema}, this version supports up to {newest}"
         yield failure("store", detail, "make install, in a checkout of the newer version")

@@ -39,7 +39,7 @@ def check(settings: Settings, system: System, *, deep: bool = False) -> Iterator
         detail, _, fix = discarded.rpartition(": ")
         yield warning("store", detail, f"on the host: {fix}")
     if (lost := engine_of(settings).lost_store()) is not None:
-        yield failure("store", f"{lost.message}: nothing is accepted", _around(lost.command, system))
+        yield failure("store", f"{lost.message}: nothing is accepted", _bring_back(lost.command, system))
         return
     try:
         with open_relay(settings) as relay:
@@ -95,6 +95,10 @@ def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:
     path = engine.file
     if path is not None and isinstance(exc, StoreRefused):
         return failure("store", str(exc), _refusal_fix(str(exc), path, system, engine.rescued()))
+    if path is not None and (reason := _lost_by_the_api(settings, path)) is not None:
+        where = "journalctl -u 'claude-relay*'" if system.under_systemd else "their log"
+        fix = f"do not stop or start a daemon yet; the command that brings it back is in {where}, and in the alert"
+        return failure("store", reason, fix)
     if isinstance(exc, StoreUnavailable) and engine.is_missing(exc):
         start = "systemctl start claude-relay.target" if system.under_systemd else "claude-relay serve"
         return failure("store", f"there is none at {shown} yet", start)
@@ -128,6 +132,29 @@ def _rescued(copies: Sequence[Path], system: System) -> Iterator[Finding]:
 def _restore_command(system: System, file: Path = Path("/path/of/the/latest/backup")) -> str:
     """Restore a backup; the current store is kept beside it."""
     return _around(f"claude-relay restore {file}", system)
+
+
+def _bring_back(command: str, system: System) -> str:
+    """The command of the daemons around their restart; files that only they have are copied before it."""
+    if "/proc/" not in command:
+        return _around(command, system)
+
+    return f"before a daemon is stopped: {command}; then stop and start them"
+
+
+def _lost_by_the_api(settings: Settings, path: Path) -> str | None:
+    """The fault that the API of this machine reports, where the folder of its store is missing."""
+    if path.parent.exists():
+        return None
+    import requests
+
+    try:
+        url = f"http://127.0.0.1:{settings.port}/health/ready"
+        reasons = requests.get(url, timeout=2, allow_redirects=False).json()["reasons"]
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return None
+
+    return next((str(each).partition(". See: ")[0] for each in reasons if str(path) in str(each)), None)
 
 
 def _around(restore: str, system: System) -> str:

@@ -49,7 +49,7 @@ def check(output: Output, no_keys: bool) -> None:
     """Check that the daemons would start with these settings; otherwise exit 78 with a message for each fault."""
     from ...config import load_prices
     from ...config.cautions import cautions
-    from ...wiring import check_host, check_store
+    from ...wiring import check_host, check_store, engine_of
 
     output.all_keys = not no_keys
     settings = output.settings
@@ -60,7 +60,9 @@ def check(output: Output, no_keys: bool) -> None:
     load_prices(settings.prices)
     check_host(settings, os.environ, calls=True)
     _check_as_daemon()
-    for sentence in cautions(settings):
+    # Not with --no-keys, as a reload has it: there the URL may be a credential that only the daemons get.
+    faults = [] if no_keys else engine_of(settings).check_server()
+    for sentence in (*cautions(settings), *faults):
         output.message(f"warning: {sentence}")
     output.message("The settings are good.")
 

@@ -66,6 +66,7 @@ class CollectionRequest:
     max_cost_usd: float | None = None
     on_invalid: str = "refuse"
     warnings: tuple[str, ...] = ()
+    traceparent: str | None = None  # of the request, for its callback and the rows that it brings
 
     @property
     def group(self) -> str:

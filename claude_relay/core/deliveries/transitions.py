@@ -121,7 +121,8 @@ def give_up(delivery: Delivery, *, why: str, now: float) -> DeliveryChange:
         raise IllegalTransition(f"delivery {delivery.id} is {delivery.state.value}, not waiting")
 
     detail = _reply_detail(Reply(error=why), delivery.attempts)
-    fields: dict[str, Any] = dict(state=DeliveryState.DEAD, finished_at=now, last_error=why)
+    # A waiting delivery has no lease, but a damaged row may have one, with which it could not be saved.
+    fields: dict[str, Any] = dict(state=DeliveryState.DEAD, finished_at=now, last_error=why, lease=None)
     return _transition(delivery, EventName.DELIVERY_DEAD, now=now, detail=detail, **fields)
 
 

@@ -29,7 +29,7 @@ const listen = () => {
   if (!path || stream || document.hidden) return;
   stream = new EventSource(path);
   stream.addEventListener("job", refreshSoon);
-  stream.addEventListener("end", () => { refreshSoon(); stream.close(); });
+  stream.addEventListener("end", refreshSoon); // a list goes on; behind the end of one job the server answers 204
   stream.addEventListener("text", (event) => write(JSON.parse(event.data)));
 };
 document.addEventListener("visibilitychange", () => {

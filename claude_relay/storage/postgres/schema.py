@@ -15,6 +15,18 @@ from .errors import read_only
 LOCK = 0x636C_6175_6465
 #: The oldest version that PostgreSQL's developers still maintained when this was written.
 _OLDEST = 130000
+# The tables of the owner of `meta` on which the user lacks a right, and whether that owner is a superuser.
+_RIGHTS = """
+SELECT current_schema(), current_user, o.rolname, o.rolsuper, count(*)
+FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
+WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
+  AND c.relowner = (SELECT relowner FROM pg_class WHERE oid = to_regclass('meta'))
+  AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+           AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
+GROUP BY o.rolname, o.rolsuper"""
+# Of an empty database: the tables are still to be created.
+_MAY_NOT_CREATE = """
+SELECT to_regclass('meta') IS NULL AND NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"""
 _SCHEMA = "SELECT value FROM meta WHERE key = 'schema'"
 
 
@@ -25,6 +37,8 @@ def prepare(connection: Connection, where: str, *, create: bool) -> bytes:
     With `create`, as daemons open it, it must accept writes; the others may read what a standby has.
     """
     _check(connection, where)
+    if create:
+        _check_rights(connection, where)
     if create and connection.execute("SHOW transaction_read_only").fetchall() == [("on",)]:
         raise read_only(where)
     have = schema(connection)
@@ -37,6 +51,25 @@ def prepare(connection: Connection, where: str, *, create: bool) -> bytes:
     [row] = connection.execute("SELECT value FROM meta WHERE key = 'seal'").fetchall()
 
     return str(row[0]).encode()
+
+
+def check_start(connection: Connection, where: str) -> None:
+    """Raise `StoreRefused` where a daemon would end at once; nothing is changed."""
+    _check(connection, where)
+    _check_rights(connection, where)
+    migrate.missing("postgres", schema(connection), where=where)
+
+
+def missing_grant(connection: Connection) -> str | None:
+    """The statement that gives the user the rights on the tables of the store; None where it has them all."""
+    rows = connection.execute(_RIGHTS).fetchall()
+    if not rows:
+        return None
+    [(name, user, owner, is_superuser, _)] = rows
+    if is_superuser:  # whose membership would give the user everything
+        return f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{name}" TO "{user}"'
+
+    return f'GRANT "{owner}" TO "{user}"'
 
 
 def schema(connection: Connection) -> int:
@@ -62,6 +95,17 @@ def _check(connection: Connection, where: str) -> None:
         raise StoreRefused(
             f"the store {where} has the encoding {encoding}, which does not cover every language. Create the database "
             f"again: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+        )
+
+
+def _check_rights(connection: Connection, where: str) -> None:
+    grant = missing_grant(connection)
+    if grant is None and connection.execute(_MAY_NOT_CREATE).fetchall() == [(True,)]:
+        grant = f'GRANT CREATE, USAGE ON SCHEMA public TO "{connection.info.user}"'
+    if grant is not None:
+        raise StoreRefused(
+            f"the store {where} may not be used by this user, who lacks rights there. As the server's superuser, in "
+            f"that database: {grant}"
         )
 
 

@@ -9,7 +9,7 @@ import psycopg
 
 from ...core.lazy_dataclass import dataclass
 from . import connection, schema
-from .errors import reset_read_only, server_message, translate
+from .errors import refused_login, reset_read_only, server_message, translate
 
 #: Its settings, whether it is a standby, and its free connections. All users may read `numbackends`, but not the rows
 #: of pg_stat_activity.
@@ -61,6 +61,7 @@ class ServerInfo:
     encrypted: bool
     public: bool
     oldest_snapshot: float  # seconds
+    grant: str | None  # the statement that gives the user the rights that it lacks on the tables
     schema: int
 
 
@@ -73,15 +74,25 @@ def inspect(url: str, where: str) -> ServerInfo:
             ours = (asked_at + time.time()) / 2
             ahead, version, number, encoding, standby, read_only, fsync, pages, vacuum, commits, *rest = row
             taken, most, may_create, size, database, user, encrypted, public, snapshot = rest
+            grant = schema.missing_grant(session)
             return ServerInfo(
                 ahead=ahead - ours, version=version, number=number, encoding=encoding, standby=standby,
                 read_only=read_only, fsync=fsync, full_page_writes=pages, autovacuum=vacuum,
                 synchronous_commit=commits, connections=taken, most=most, may_create=may_create, size=size,
                 database=database, user=user, encrypted=encrypted, public=public, oldest_snapshot=snapshot,
-                schema=schema.schema(session),
+                grant=grant, schema=0 if grant else schema.schema(session),
             )  # fmt: skip
     except psycopg.Error as exc:
         raise translate(exc, where) from exc
+
+
+def check_start(url: str, where: str) -> None:
+    """Raise the error with which a daemon would end, or for which it would wait; changes nothing."""
+    try:
+        with connection.connect(url) as session:
+            schema.check_start(session, where)
+    except psycopg.Error as exc:
+        raise (refused_login(exc, where) or translate(exc, where)) from exc
 
 
 def refusal(url: str) -> str | None:

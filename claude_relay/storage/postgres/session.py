@@ -51,7 +51,11 @@ _FIRST_MARK = (
     "INSERT INTO commits (turn, at, session) VALUES (?, ?, ?)"
     " ON CONFLICT (session) DO UPDATE SET turn = excluded.turn, at = excluded.at"
 )
+_DELETE_MARK = "DELETE FROM commits WHERE session = ?"
 _MARK = "UPDATE commits SET turn = ?, at = ? WHERE session = ? RETURNING 1"
+#: The commits that use one row of `commits`: while another client has a snapshot open, every version of a row stays,
+#: and an UPDATE passes over all of them (*measured*: 100 pages a job after a thousand).
+_COMMITS_A_ROW = 64
 #: Seconds of silence after which writes are sent although the commit is not reached: the server ends a silent session.
 _SILENCE = 0.4
 #: A transaction that was ended once for its silence is not silent the second time, for so many seconds at most: this
@@ -87,7 +91,7 @@ class Session:
         self._name = uuid.uuid4().hex
         self._turn = 0
         self._wrote = False
-        self._marked = False  # whether the row in `commits` is there
+        self._row = ""  # this session's last row in `commits`
         self._at = 0.0
         self._together = True  # whether writes may wait for the commit
         self._pending: list[str] = []  # writes that were not sent yet
@@ -105,10 +109,10 @@ class Session:
 
     def begin(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         self._pending, self._pending_size, self._together, self._wrote = [], 0, True, False
-        before = self._statements.begin(self._connection)
+        resets = self._statements.begin(self._connection)
         asked = messages.Lookups(lookups, self._statements.text)
         # Plans are made before the lock is waited for, and before look-ups use them.
-        first = (_BEGIN, local_settings(), *before, *self._statements.take_new(), _LOCK)
+        first = (_BEGIN, local_settings(), *resets, *self._statements.take_new(), _LOCK)
         asked_at = time.monotonic()
         try:
             answers = self._send(*first, messages.begin_time(self._clock), *asked.statements)[len(first) :]
@@ -215,11 +219,11 @@ class Session:
         """Nothing: the server checkpoints by itself."""
 
     def close(self) -> None:
-        """Close the connection, and delete this process's row in `commits`."""
+        """Close the connection, and delete this process's rows in `commits`."""
         with contextlib.suppress(psycopg.Error):
             if not self._connection.closed:
                 sql = "DELETE FROM commits WHERE session = %s OR at < extract(epoch FROM clock_timestamp()) - %s"
-                self._connection.execute(sql, (self._name, _STALE))
+                self._connection.execute(sql, (self._row, _STALE))
         self._connection.close()
 
     def _stop_pulse(self) -> None:
@@ -229,13 +233,21 @@ class Session:
 
     def _commit(self) -> None:
         """Commit. Fails after a suppressed error: the row in `commits` is refused then, and no rollback is silent."""
-        values = (self._turn, self._at, self._name)
+        if not self._wrote:
+            self._send_pending("COMMIT")
+            return
+        row = self._row_of(self._turn)
+        values = (self._turn, self._at, row)
         # A second run, after an error, does not rely on that row: another process deletes those of a day ago.
-        if self._wrote and self._marked and self._together:
+        if row == self._row and self._together:
             self._send_pending(self._statements.text(messages.guard(_MARK), values), "COMMIT")
-        else:
-            self._send_pending(*([self._merge(_FIRST_MARK, values)] if self._wrote else ()), "COMMIT")
-        self._marked = self._marked or self._wrote
+            return
+        old = [self._merge(_DELETE_MARK, (self._row,))] if self._row not in ("", row) else []
+        self._send_pending(self._merge(_FIRST_MARK, values), *old, "COMMIT")
+        self._row = row
+
+    def _row_of(self, turn: int) -> str:
+        return f"{self._name}.{turn // _COMMITS_A_ROW}"
 
     def _merge(self, sql: str, args: Sequence[Any]) -> str:
         return psycopg.ClientCursor(self._connection).mogrify(translate(sql).strip(), to_parameters(args))
@@ -304,7 +316,7 @@ class Session:
             with self._connection.transaction():
                 self._connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
                 sql = "SELECT coalesce(max(turn), 0) FROM commits WHERE session = %s"
-                [(turn,)] = self._connection.execute(sql, (self._name,)).fetchall()
+                [(turn,)] = self._connection.execute(sql, (self._row_of(self._turn),)).fetchall()
         except errors.ConnectionTimeout:
             return _CUT_OFF
         except psycopg.Error:

@@ -17,7 +17,8 @@ _LATEST_MODELS = """
 SELECT model, count(*) FROM (
     SELECT id, model FROM (SELECT id, model FROM jobs ORDER BY id DESC LIMIT ?) AS newest
     UNION SELECT id, model FROM (
-        SELECT id, model FROM jobs /* index: jobs_state */ WHERE state = 'queued' ORDER BY id LIMIT ?
+        SELECT id, model FROM jobs /* index: jobs_state */ WHERE state = 'queued' AND state <> 'running'
+        ORDER BY id LIMIT ?
     ) AS oldest
 ) AS named GROUP BY model ORDER BY count(*) DESC"""
 

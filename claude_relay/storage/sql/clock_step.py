@@ -10,9 +10,12 @@ SHIFT_TIMES = (
            run_started_at = run_started_at + ?,
            times = times + CASE WHEN due_at = run_at THEN 0 ELSE ? END
                + CASE WHEN deadline_fixed = 1 OR deadline_at IS NULL THEN 0 ELSE ? END + ?
-       WHERE state IN ('queued', 'running', 'batched')""",
+       WHERE id IN (SELECT id FROM jobs WHERE state = 'running'
+                    UNION ALL SELECT id FROM jobs WHERE state IN ('queued', 'batched') AND state <> 'running')""",
     """UPDATE calls SET started_at = started_at + ?, first_byte_at = first_byte_at + ?
-       WHERE ended_at IS NULL AND job_id IN (SELECT id FROM jobs WHERE state IN ('running', 'batched'))""",
+       WHERE ended_at IS NULL AND job_id IN (
+           SELECT id FROM jobs WHERE state = 'running'
+           UNION ALL SELECT id FROM jobs WHERE state = 'batched' AND state <> 'running')""",
     """UPDATE deliveries SET due_at = due_at + ?, not_ready_since = not_ready_since + ?, opened_at = opened_at + ?
        WHERE state IN ('pending', 'sending')""",
     """UPDATE destinations SET failing_since = failing_since + ?, slowed_at = slowed_at + ?,

@@ -38,9 +38,9 @@ class DeliveryReads(QueryBase):
         """The deliveries of a job, one per run, oldest first."""
         return self._fetch_all(records.to_delivery, f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run", (job_id,))
 
-    def delivery_by_id(self, delivery_id: str) -> Delivery | None:
-        """A delivery."""
-        return self._fetch_first(records.to_delivery, f"{_DELIVERY} WHERE d.id = ?", (delivery_id,))
+    def delivery_of_run(self, job_id: str, run: int) -> Delivery | None:
+        """The delivery of one run."""
+        return self._fetch_first(records.to_delivery, f"{_DELIVERY} WHERE d.job_id = ? AND d.run = ?", (job_id, run))
 
     def delivery_body(self, delivery: Delivery) -> bytes:
         """The frozen bytes that a delivery sends: its own, or those of the outcome. Raises `Damaged`."""
@@ -80,7 +80,7 @@ class DeliveryWrites(EventWrites, TallyWrites):
         """Save the next version of a delivery, with the POST that led to it. Raises `Conflict` after another change."""
         delivery = change.delivery
         sql, values = records.delivery_update(change.previous, delivery)
-        if not self._run(sql, (*values, delivery.id, change.expects)):
+        if not self._run(sql, (*values, delivery.job_id, delivery.run, change.expects)):
             raise Conflict("the delivery was changed at the same time; try again")
         self._moved(of_delivery(change.previous), of_delivery(delivery))
         self._add_event(change.event)

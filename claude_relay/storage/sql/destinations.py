@@ -29,8 +29,10 @@ SELECT url, max(schedule_index) FROM (
     WHERE state = 'pending' AND destination = ? AND due_at > ? ORDER BY due_at LIMIT ?
 ) AS later GROUP BY url"""
 _LATEST_DESTINATIONS = """
-SELECT destination FROM (SELECT id, destination FROM deliveries ORDER BY id DESC LIMIT 1000) AS latest
-GROUP BY destination ORDER BY max(id) DESC LIMIT ?"""
+SELECT destination FROM (
+    SELECT job_id, destination FROM deliveries ORDER BY job_id DESC, run DESC LIMIT 1000
+) AS latest
+GROUP BY destination ORDER BY max(job_id) DESC LIMIT ?"""
 _DESTINATION = f"SELECT {records.columns(records.DESTINATION)} FROM destinations"
 _DELIVERY = f"SELECT {records.columns(records.DELIVERY, 'd.')} FROM deliveries d"
 
@@ -69,7 +71,7 @@ class DestinationReads(QueryBase):
         return self._count(sql, (destination, COUNTED))
 
     def latest_destinations(self, limit: int) -> Sequence[str]:
-        """The destinations of the last thousand deliveries, newest first."""
+        """The destinations of the thousand deliveries of the newest jobs, newest first."""
         return [row[0] for row in self._run(_LATEST_DESTINATIONS, (limit,))]
 
     def dead_by_destination(self) -> dict[str, int]:
@@ -79,9 +81,10 @@ class DestinationReads(QueryBase):
         return self._fetch_pairs(sql)
 
     def latest_url(self, destination: str) -> str | None:
-        """The URL of the latest delivery to a destination, of the last thousand to any."""
-        sql = """SELECT url FROM (SELECT id, url, destination FROM deliveries ORDER BY id DESC LIMIT 1000) AS latest
-                 WHERE destination = ? ORDER BY id DESC LIMIT 1"""
+        """The URL of the newest job with a delivery to a destination, of the newest thousand with any."""
+        sql = """SELECT url FROM (
+                     SELECT job_id, run, url, destination FROM deliveries ORDER BY job_id DESC, run DESC LIMIT 1000
+                 ) AS latest WHERE destination = ? ORDER BY job_id DESC, run DESC LIMIT 1"""
         url: str | None = self._fetch_value(sql, (destination,))
         return url
 

@@ -7,6 +7,7 @@ Transitions write the digest. Times that other statements move are covered by a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ...core.digests import digest
@@ -26,16 +27,17 @@ COLUMNS = (
 #: Columns that `times` is the sum of. `rank` follows `due_at`; the end of a lease may be any.
 _TIMES = "due_at run_started_at deadline_at finished_at sent".split()
 _INDEX = {name: index for index, name in enumerate(COLUMNS)}
-_IN_DIGEST = [_INDEX[name] for name in COLUMNS if name not in (*_TIMES, "rank", "lease_expires_at", "digest", "times")]
+_NOT_IN_DIGEST = (*_TIMES, "rank", "lease_expires_at", "digest", "times")
+_in_digest = itemgetter(*(_INDEX[name] for name in COLUMNS if name not in _NOT_IN_DIGEST))
+#: One tuple: a union would be made anew for each value.
+_NUMBERS = (int, float)
 #: Seconds by which sums may differ after rounding.
 _ROUNDING = 0.01
 
 
 def of(row: Row) -> bytes:
     """The digest of a row. Engines differ in 1 and 1.0, and in -0.0."""
-    values = [row[index] for index in _IN_DIGEST]
-
-    return digest(repr([float(value) + 0.0 if isinstance(value, int | float) else value for value in values]))
+    return digest(repr([float(value) + 0.0 if isinstance(value, _NUMBERS) else value for value in _in_digest(row)]))
 
 
 def sum_of_times(row: Row) -> float:

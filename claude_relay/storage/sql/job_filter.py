@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...core.jobs.job import JOB_STATES
+from ...core.jobs.job import JOB_STATES, State
 from ...core.text.ids import earliest_ulid
 from .query import placeholders
 
@@ -21,11 +22,15 @@ _UNACKED = (
     "(j.id, j.run) IN (SELECT d.job_id, d.run FROM deliveries d /* index: deliveries_unacked */"
     " WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups))"
 )
-_HOST = (
-    "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND (d.destination = ?"
-    " OR d.destination IN ('http://' || ?, 'https://' || ?) OR d.destination LIKE '%://' || ? || ':%'))"
+_IS_HOST = (
+    "(d.destination = ? OR d.destination IN ('http://' || ?, 'https://' || ?)"
+    " OR d.destination LIKE '%://' || ? || ':%')"
 )
+_HOST = f"EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND {_IS_HOST})"
 
+#: The condition of the indexes by state: a claim writes none of them.
+_NOT_RUNNING = "j.state <> 'running'"
+_RUNNING = State.RUNNING.value
 #: After every id, which are of digits and capital letters.
 _LAST_ID = "~"
 #: Rows of collections, once all rows that came with them are stored; not the jobs of the collections themselves.
@@ -41,6 +46,12 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
 
     Ids alone, as PostgreSQL would rather read all jobs along the primary key than complete rows in another order.
     """
+    if which.dead and not _one_owner(which):  # the index of the dead ones has them in the order of their jobs
+        where, values = _all(replace(which, dead=False))
+        sql = f"""SELECT j.id FROM deliveries d /* index: deliveries_dead_jobs */
+                  JOIN jobs j ON j.id = d.job_id AND j.run = d.run
+                  WHERE d.state = 'dead' AND d.job_id < ? AND {" AND ".join(where)} ORDER BY d.job_id DESC LIMIT ?"""
+        return sql, (which.before or _LAST_ID, *values, which.limit)
     if which.dead or which.unacked:  # from the deliveries to their jobs, which are few beside all jobs
         where, values = _all(which)
         return f"SELECT j.id FROM jobs j WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT ?", (*values, which.limit)
@@ -65,9 +76,14 @@ def window(which: JobFilter, rows: int) -> tuple[str, Sequence[Any]]:
     others, args = _others(which)
     ids, values = _along_index(which, [], [], rows)
     # A subquery for each row, as PostgreSQL would join that many ids with all jobs.
-    matches = f"SELECT CASE WHEN {' AND '.join(others)} THEN 1 ELSE 0 END FROM jobs j WHERE j.id = w.id"
+    matches = f"(SELECT CASE WHEN {' AND '.join(others)} THEN 1 ELSE 0 END FROM jobs j WHERE j.id = w.id)"
+    if which.host is not None:  # hardly any, and their rows are not read for the others
+        matches = (
+            f"CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = w.id AND {_IS_HOST}) THEN {matches} END"
+        )
+        args = [*[which.host.lower()] * 4, *args]
 
-    return f"SELECT w.id, ({matches}) FROM ({ids}) AS w ORDER BY w.id DESC", (*args, *values)
+    return f"SELECT w.id, {matches} FROM ({ids}) AS w ORDER BY w.id DESC", (*args, *values)
 
 
 def _along_index(which: JobFilter, where: list[str], args: list[Any], limit: int) -> tuple[str, Sequence[Any]]:
@@ -85,11 +101,36 @@ def _along_index(which: JobFilter, where: list[str], args: list[Any], limit: int
     owner = which.key if which.owner is None else which.owner
     index, one_owner = ("jobs_state", {}) if owner is None else ("jobs_owner", {"owner": owner})
     states = [state.value for state in which.states or JOB_STATES]
-    ranges = {state: _one_range(which, index, one_owner | {"state": state}, where, args) for state in states}
+    ranges = {
+        state: _running(which, one_owner, where, args)
+        if state == _RUNNING
+        else _one_range(which, index, one_owner | {"state": state}, [_NOT_RUNNING, *where], args)
+        for state in states
+    }
     each = " UNION ALL ".join(f"SELECT id FROM ({sql}) AS of_{state}" for state, (sql, _) in ranges.items())
     values = [value for _, values in ranges.values() for value in (*values, limit)]
 
     return f"SELECT id FROM ({each}) AS of_all ORDER BY id DESC LIMIT ?", (*values, limit)
+
+
+def _running(which: JobFilter, equal: dict[str, str], where: list[str], args: list[Any]) -> tuple[str, list[Any]]:
+    """The running jobs of a key or of all, of which there are few: the indexes by state are without them."""
+    lowest, end = _bounds(which)
+    conditions = ["j.state = 'running'", *(f"j.{column} = ?" for column in equal), "j.id >= ?", "j.id < ?", *where]
+    sql = (
+        f"SELECT j.id FROM jobs j /* index: jobs_running */ WHERE {' AND '.join(conditions)} ORDER BY j.id DESC LIMIT ?"
+    )
+
+    return sql, [*equal.values(), lowest, end, *args]
+
+
+def _bounds(which: JobFilter) -> tuple[str, str]:
+    """The first id that a list may have, and the one before which it ends."""
+    before = [
+        each for each in (which.before, None if which.until is None else earliest_ulid(which.until)) if each is not None
+    ]
+
+    return "" if which.since is None else earliest_ulid(which.since), min(before, default=_LAST_ID)
 
 
 def _one_range(
@@ -101,10 +142,7 @@ def _one_range(
     Rows are compared, and sorted by all columns, as only that index then has the order: with equalities PostgreSQL
     walked along the primary key, *measured* over 150,000 jobs of other states to the newest completed one.
     """
-    before = [
-        each for each in (which.before, None if which.until is None else earliest_ulid(which.until)) if each is not None
-    ]
-    lowest = "" if which.since is None else earliest_ulid(which.since)
+    lowest, end = _bounds(which)
     columns = [f"j.{column}" for column in (*equal, "id")]
     row, marks = ", ".join(columns), placeholders(columns)
     conditions = [f"({row}) >= ({marks})", f"({row}) < ({marks})", *where]
@@ -112,7 +150,7 @@ def _one_range(
     order = ", ".join(f"{column} DESC" for column in columns)
     sql = f"SELECT j.id FROM jobs j {hint}WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
 
-    return sql, [*equal.values(), lowest, *equal.values(), min(before, default=_LAST_ID), *args]
+    return sql, [*equal.values(), lowest, *equal.values(), end, *args]
 
 
 def _one_owner(which: JobFilter) -> bool:

@@ -190,7 +190,8 @@ class JobReads(BatchJobReads):
 
     def held_jobs(self, *, limit: int) -> int:
         """The number of jobs that wait for a retry by a user, counted up to `limit`."""
-        return self._count("SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'held' LIMIT ?) AS held", (limit,))
+        sql = "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'held' AND state <> 'running' LIMIT ?) AS held"
+        return self._count(sql, (limit,))
 
     def finished_jobs(self, *, since: float, limit: int, owner: str | None = None) -> Sequence[FinishedJob]:
         """The latest jobs that ended, newest first, of one owner or (None) of all."""

@@ -61,7 +61,9 @@ class MoneyReads(QueryBase):
     def reserved(self) -> dict[str, float]:
         """Dollars that the calls in flight may cost, by owner."""
         sql = """SELECT j.owner, sum(c.reserved_usd) FROM jobs j JOIN calls c ON c.job_id = j.id AND c.number = j.calls
-                 WHERE j.state IN ('running', 'batched') GROUP BY j.owner"""
+                 WHERE j.id IN (SELECT id FROM jobs WHERE state = 'running'
+                                UNION ALL SELECT id FROM jobs WHERE state = 'batched' AND state <> 'running')
+                 GROUP BY j.owner"""
         return {owner: usd or 0.0 for owner, usd in self._fetch_pairs(sql).items()}
 
     def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]:

@@ -25,7 +25,7 @@ from ...core.search_index import (
     next_era,
 )
 from ...errors import Damaged
-from .query import QueryBase, placeholders
+from .query import QueryBase, Row, placeholders
 
 #: The events of a job after which its texts may be others.
 _CHANGES = tuple(
@@ -40,7 +40,8 @@ _CHANGES = tuple(
     )
 )
 _CHANGED = f"subject = 'job' AND name IN ({placeholders(_CHANGES)})"
-# SQLite reads entries in that order; PostgreSQL has a statement of its own in `postgres/dialect.py`.
+# PostgreSQL has statements of its own for these two, in `postgres/dialect.py`: SQLite's entries are texts, in order.
+ADD_ENTRY = "INSERT INTO search_docs (rowid, marks) VALUES (?, ?)"
 NUMBERS = """
 SELECT rowid FROM search_docs WHERE search_docs MATCH ? AND rowid >= ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"""
 _OPAQUE = """
@@ -51,8 +52,13 @@ SELECT DISTINCT job_id FROM (
     SELECT job_id, subject, name FROM events WHERE seq > ? ORDER BY seq LIMIT ?
 ) AS latest WHERE {_CHANGED}"""
 _INDEXABLE = """
-SELECT j.id, j.owner, j.request_id, j.retain, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
-LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run WHERE j.id = ?"""
+SELECT j.id, j.owner, j.request_id, j.retain, (SELECT r.request FROM requests r WHERE r.job_id = j.id),
+       (SELECT o.body FROM outcomes o WHERE o.job_id = j.id AND o.run = j.run)
+FROM jobs j WHERE j.id IN"""
+_TEXT_SIZES = """
+SELECT j.id, coalesce((SELECT octet_length(r.request) FROM requests r WHERE r.job_id = j.id), 0)
+           + coalesce((SELECT octet_length(o.body) FROM outcomes o WHERE o.job_id = j.id AND o.run = j.run), 0)
+FROM jobs j WHERE j.id IN"""
 _ERASED = len("{}")  # bytes of an erased request
 _SIZES = """
 SELECT j.id, coalesce((SELECT octet_length(r.request) FROM requests r WHERE r.job_id = j.id), 0)
@@ -129,22 +135,20 @@ class SearchIndexReads(QueryBase):
 
         return sorted((seq, job_id) for job_id, seq in changed.items() if later.get(job_id, seq) <= last), last
 
-    def indexable(self, job_id: str) -> Indexable | None:
-        """The texts of a job; None where it was purged, or its row is damaged."""
+    def indexable(self, job_ids: Sequence[str]) -> dict[str, Indexable]:
+        """The texts of those jobs, without those that were purged or whose rows are damaged."""
         try:
-            for row in self._run(_INDEXABLE, (job_id,)):
-                outcome = None if row[5] is None else bytes(row[5])
-                return Indexable(
-                    job_id=row[0],
-                    owner=row[1],
-                    request_id=row[2],
-                    retain=Retain(row[3]),
-                    request=row[4],
-                    outcome=outcome,
-                )
+            rows = self._run(f"{_INDEXABLE} ({placeholders(job_ids)})", tuple(job_ids))
+            return {row[0]: _to_indexable(row) for row in rows}
         except (Damaged, ValueError):
-            return None
-        return None
+            if len(job_ids) == 1:
+                return {}
+        return {name: job for each in job_ids for name, job in self.indexable([each]).items()}
+
+    def text_sizes(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """The bytes that `indexable` reads for each of those jobs."""
+        sizes = self._fetch_pairs(f"{_TEXT_SIZES} ({placeholders(job_ids)})", tuple(job_ids)) if job_ids else {}
+        return {job_id: int(size) for job_id, size in sizes.items()}
 
     def search_numbers(self, job_ids: Sequence[str]) -> dict[str, int]:
         """The numbers of those jobs in the index, also for those that it does not have yet."""
@@ -193,14 +197,32 @@ class SearchIndexReads(QueryBase):
         return {job_id: int(size) for job_id, size in self._fetch_pairs(sql, tuple(job_ids)).items()}
 
     def _matching_numbers(self, marks: str, below: str, limit: int) -> tuple[list[int], str | None]:
-        """The numbers of entries with those marks, and the id down to which these are all, as in `merge`."""
+        """
+        The numbers of entries with those marks, and the id down to which these are all, as in `merge`.
+
+        The jobs of one moment are in no order: all of them, or none.
+        """
         numbers = [int(row[0]) for row in self._run(NUMBERS, (marks, 0, end_before(below), limit))]
         if len(numbers) < limit:
             return numbers, None
         moment = numbers[-1] - numbers[-1] % NUMBERS_PER_TICK
+        later = moment + NUMBERS_PER_TICK
+        if numbers[0] >= later:
+            return [number for number in numbers if number >= later], first_id(later)
         rest = self._run(NUMBERS, (marks, moment, numbers[-1], NUMBERS_PER_TICK))
 
         return numbers + [int(row[0]) for row in rest], first_id(moment)
+
+
+def _to_indexable(row: Row) -> Indexable:
+    return Indexable(
+        job_id=row[0],
+        owner=row[1],
+        request_id=row[2],
+        retain=Retain(row[3]),
+        request=row[4],
+        outcome=None if row[5] is None else bytes(row[5]),
+    )
 
 
 class SearchIndexWrites(SearchIndexReads):
@@ -248,7 +270,7 @@ class SearchIndexWrites(SearchIndexReads):
             )
         for each in kept:  # braces are PostgreSQL's, and nothing to SQLite
             marks = f"{{{','.join(map(str, sorted(each.marks)))}}}"
-            self._run("INSERT INTO search_docs (rowid, marks) VALUES (?, ?)", (numbers[each.job_id], marks))
+            self._run(ADD_ENTRY, (numbers[each.job_id], marks))
         self._run(_SET_POSITION, (position,))
 
     def drop_search_index(self) -> None:

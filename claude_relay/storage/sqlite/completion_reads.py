@@ -25,7 +25,8 @@ KEYS = "SELECT name FROM keys WHERE revoked_at IS NULL ORDER BY name"
 
 _UNFINISHED = ", ".join(f"'{state.value}'" for state in UNFINISHED)
 _OPEN = f"""
-SELECT (SELECT count(*) FROM jobs WHERE state IN ({_UNFINISHED}))
+SELECT (SELECT count(*) FROM jobs WHERE state IN ({_UNFINISHED}) AND state <> 'running')
+    + (SELECT count(*) FROM jobs WHERE state = 'running')
     + (SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending'))"""
 
 

@@ -43,6 +43,8 @@ def translate(exc: BaseException, path: Path) -> BaseException:
         return exc
     if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
         return corrupt(path, str(exc))
+    if isinstance(exc, apsw.ConstraintError) and "CHECK" in str(exc):
+        return corrupt(path, str(exc))  # no transition makes such a row: the row or the schema is not what was written
     if isinstance(exc, apsw.FullError):
         return StoreUnavailable("the disk is full: make room, nothing that was accepted is lost", retry_after=30)
     if isinstance(exc, apsw.BusyError | apsw.LockedError):

@@ -65,7 +65,10 @@ def check_before_open(path: Path) -> None:
 
 def check_content(connection: apsw.Connection) -> tuple[str, bool]:
     """SQLite's report on the complete file, empty without a fault, and whether pages are damaged."""
-    report = str(connection.execute("PRAGMA integrity_check(1)").get)
+    try:
+        report = str(connection.execute("PRAGMA integrity_check(1)").get)
+    except (apsw.SQLError, apsw.CorruptError) as exc:  # of the schema itself, whose text is read only now
+        return str(exc), True
 
     return ("", False) if report == "ok" else (report, report.startswith(_DAMAGED_PAGES))
 

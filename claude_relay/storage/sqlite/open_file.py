@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 from pathlib import Path
@@ -92,16 +93,27 @@ class OpenFile:
                 Path(f"{self._path}{suffix}").unlink()
 
     def copy_command(self, target: Path) -> str:
-        """A command that copies the open files, for as long as this process lives."""
+        """
+        A command that copies the open files, for as long as this process lives.
+
+        Where the folder is missing it is moved back, or created for the copies.
+        """
         wanted = {self.inode: "", **({self._logs["-wal"]: "-wal"} if "-wal" in self._logs else {})}
+        missing = not self._path.parent.exists()
+        target = self._path if missing else target
         commands = {}
         folder = Path("/proc/self/fd")
         for link in folder.iterdir() if folder.is_dir() else ():
             suffix = wanted.get(_inode(str(link)) or (0, 0))
-            if suffix is not None:
-                commands[suffix] = f"cp /proc/{os.getpid()}/fd/{link.name} {target}{suffix}"
+            if suffix is None:
+                continue
+            place = Path(os.readlink(link))  # noqa: PTH115
+            if missing and place.exists():
+                return f"mv {shlex.quote(str(place.parent))} {shlex.quote(str(self._path.parent))}"
+            commands[suffix] = f"cp /proc/{os.getpid()}/fd/{link.name} {shlex.quote(f'{target}{suffix}')}"
+        copies = " && ".join(commands[suffix] for suffix in sorted(commands))
 
-        return " && ".join(commands[suffix] for suffix in sorted(commands))
+        return f"mkdir -p {shlex.quote(str(target.parent))} && {copies}" if missing else copies
 
     def close(self) -> None:
         """Give up the descriptor, after the last connection was closed."""

@@ -76,7 +76,7 @@ class SqliteStore:
         self._problem: str | None = None  # of the file or its log, met as it was opened
         with translating(path):
             self._writing = self._open()
-            self._rescue = Rescue(path, self._file, lambda: connect(path), key)
+            self._rescue = Rescue(path, self._file, self._connect, key)
         self._session = _Session(self._writing, path, self._file, clock, reserve)
         self._writer = GroupCommitWriter(self._session, self._cipher, patience=_PATIENCE)
         if self._problem is not None:
@@ -184,6 +184,10 @@ class SqliteStore:
         while not self._readers.empty():
             yield self._readers.get()
 
+    def _connect(self) -> apsw.Connection:
+        """A connection to the file; a store that counts its statements overrides this."""
+        return connect(self._path)
+
     def _open(self) -> apsw.Connection:
         path = self._path
         known = integrity.identity_path(path).exists() or integrity.rescued(path)
@@ -199,7 +203,7 @@ class SqliteStore:
             is_first = not is_open(path) and not log_check.in_use(path)
             self._problem = log_check.check(path) if is_first else None
             self._file = OpenFile(path)
-            connection = connect(path)
+            connection = self._connect()
             free_space.prepare(connection)
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
                 connection.pragma("journal_mode", "wal")
@@ -225,7 +229,7 @@ class SqliteStore:
             connection = self._readers.get_nowait()
         except queue.Empty:
             self._check_in_place()  # another file at the path must not be opened with this store's log
-            connection = connect(self._path)
+            connection = self._connect()
             connection.pragma("query_only", True)
         try:
             yield connection

@@ -83,8 +83,9 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- Claiming for live calls: the first due jobs of each flow, however many wait.
 CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
--- Lists by key, newest first.
-CREATE INDEX jobs_owner ON jobs (owner, state, id) INCLUDE (collection, row_no);
+-- Lists by key, newest first. The indexes by state are without running jobs, which are few and have an index of their
+-- own: a claim writes neither.
+CREATE INDEX jobs_owner ON jobs (owner, state, id) INCLUDE (collection, row_no) WHERE state <> 'running';
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
 -- The live job of each group that has waited for longest.
@@ -96,7 +97,7 @@ CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND dead
 -- Leases to renew and to reap, and the number of running jobs of each flow.
 CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
-CREATE INDEX jobs_state ON jobs (state, id) INCLUDE (collection, row_no);
+CREATE INDEX jobs_state ON jobs (state, id) INCLUDE (collection, row_no) WHERE state <> 'running';
 CREATE INDEX jobs_group ON jobs (grp, id);
 -- The order in which jobs are purged.
 CREATE INDEX jobs_finished ON jobs (finished_at, id) WHERE finished_at IS NOT NULL;
@@ -140,20 +141,21 @@ CREATE TABLE calls (
     number              INTEGER NOT NULL,
     run                 INTEGER NOT NULL,
     started_at          DOUBLE PRECISION NOT NULL,
-    ended_at            DOUBLE PRECISION,
     worker              TEXT COLLATE "C" NOT NULL,
+    mode                TEXT COLLATE "C" NOT NULL DEFAULT 'live',
+    -- The most the call may cost while it runs, set at the claim where its key has a daily budget.
+    reserved_usd        DOUBLE PRECISION,
     model               TEXT COLLATE "C" NOT NULL,
+    -- From here on what the end of the call changes: side by side, as in `jobs`.
     sent                INTEGER NOT NULL,
+    text_length         INTEGER NOT NULL,
+    ended_at            DOUBLE PRECISION,
+    first_byte_at       DOUBLE PRECISION,  -- first byte of the response
+    cost_usd            DOUBLE PRECISION,
     upstream_request_id TEXT COLLATE "C",
     outcome             TEXT COLLATE "C",
     detail              TEXT COLLATE "C",
     usage               TEXT COLLATE "C",
-    cost_usd            DOUBLE PRECISION,
-    text_length         INTEGER NOT NULL,
-    first_byte_at       DOUBLE PRECISION,  -- first byte of the response
-    mode                TEXT COLLATE "C" NOT NULL DEFAULT 'live',
-    -- The most the call may cost while it runs, set at the claim where its key has a daily budget.
-    reserved_usd        DOUBLE PRECISION,
     PRIMARY KEY (job_id, number)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
@@ -169,16 +171,20 @@ CREATE TABLE partials (
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE TABLE deliveries (
-    id               TEXT COLLATE "C" PRIMARY KEY,
+    id               TEXT COLLATE "C" NOT NULL,  -- unique, and never looked up: an index would only cost
     job_id           TEXT COLLATE "C" NOT NULL,
     run              INTEGER NOT NULL,
     webhook_id       TEXT COLLATE "C" NOT NULL,  -- made of the id
     url              TEXT COLLATE "C" NOT NULL,
     destination      TEXT COLLATE "C" NOT NULL,
+    grp              TEXT COLLATE "C" NOT NULL DEFAULT 'default',
+    created_at       DOUBLE PRECISION NOT NULL,
+    opened_at        DOUBLE PRECISION NOT NULL DEFAULT 0,
+    due_at           DOUBLE PRECISION NOT NULL,
+    -- From here on what a claim or an attempt changes: side by side, as in `jobs`.
+    digest           BYTEA NOT NULL,
     state            TEXT COLLATE "C" NOT NULL CHECK (state IN ('pending', 'sending', 'delivered', 'dead')),
     version          INTEGER NOT NULL,
-    created_at       DOUBLE PRECISION NOT NULL,
-    due_at           DOUBLE PRECISION NOT NULL,
     attempts         INTEGER NOT NULL,
     schedule_index   INTEGER NOT NULL,
     not_ready_since  DOUBLE PRECISION,
@@ -189,17 +195,16 @@ CREATE TABLE deliveries (
     last_error       TEXT COLLATE "C",
     finished_at      DOUBLE PRECISION,
     acked_at         DOUBLE PRECISION,
-    grp              TEXT COLLATE "C" NOT NULL DEFAULT 'default',
     reminded_at      DOUBLE PRECISION,
-    opened_at        DOUBLE PRECISION NOT NULL DEFAULT 0,
-    digest           BYTEA NOT NULL,
-    UNIQUE (job_id, run),  -- one delivery per run
+    PRIMARY KEY (job_id, run),  -- one delivery per run
     CHECK ((state = 'sending') = (lease_token IS NOT NULL))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 -- The next delivery of each destination is one step in this index, however long its backlog.
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
+-- Lists of dead deliveries, newest job first.
+CREATE INDEX deliveries_dead_jobs ON deliveries (job_id, run) WHERE state = 'dead';
 -- Results without an ack, and those of them without a reminder; the rest, which may be a million, is not read.
 CREATE INDEX deliveries_unacked ON deliveries (grp, reminded_at, finished_at, job_id, run)
 WHERE state = 'delivered' AND acked_at IS NULL;
@@ -208,7 +213,7 @@ CREATE INDEX deliveries_died ON deliveries (finished_at, destination) WHERE stat
 
 -- Bodies that differ from the bytes of the outcome.
 CREATE TABLE delivery_bodies (
-    delivery_id TEXT COLLATE "C" PRIMARY KEY REFERENCES deliveries (id),
+    delivery_id TEXT COLLATE "C" PRIMARY KEY,
     body        BYTEA NOT NULL,
     digest      BYTEA NOT NULL
 );
@@ -454,7 +459,7 @@ CREATE TABLE uploads (
     PRIMARY KEY (account, sha256)
 );
 
--- The last commit of each process that writes, by a counter of its own: read where the reply to a commit was lost.
+-- The last commit of each process that writes, by a counter of its own, in a new row from time to time: read where the reply to a commit was lost.
 -- The server's own transaction ids do not tell: after a crash it reuses those that were not written to disk.
 CREATE TABLE commits (
     session TEXT COLLATE "C" PRIMARY KEY,

@@ -77,8 +77,9 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- Claiming for live calls: the first due jobs of each flow, however many wait.
 CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
--- Lists by key, newest first.
-CREATE INDEX jobs_owner ON jobs (owner, state, id);
+-- Lists by key, newest first. The indexes by state are without running jobs, which are few and have an index of their
+-- own: a claim writes neither.
+CREATE INDEX jobs_owner ON jobs (owner, state, id) WHERE state <> 'running';
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
 -- The live job of each group that has waited for longest.
@@ -90,7 +91,7 @@ CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND dead
 -- Leases to renew and to reap, and the number of running jobs of each flow.
 CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
-CREATE INDEX jobs_state ON jobs (state, id);
+CREATE INDEX jobs_state ON jobs (state, id) WHERE state <> 'running';
 CREATE INDEX jobs_group ON jobs (grp, id);
 -- The order in which jobs are purged.
 CREATE INDEX jobs_finished ON jobs (finished_at, id) WHERE finished_at IS NOT NULL;
@@ -194,6 +195,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
+-- Lists of dead deliveries, newest job first.
+CREATE INDEX deliveries_dead_jobs ON deliveries (job_id, run) WHERE state = 'dead';
 -- Results without an ack, and those of them without a reminder; the rest, which may be a million, is not read.
 CREATE INDEX deliveries_unacked ON deliveries (grp, reminded_at, finished_at, job_id, run)
 WHERE state = 'delivered' AND acked_at IS NULL;
