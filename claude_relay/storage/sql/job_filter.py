@@ -114,7 +114,7 @@ def _along_index(which: JobFilter, where: list[str], args: list[Any], limit: int
 
 
 def _running(which: JobFilter, equal: dict[str, str], where: list[str], args: list[Any]) -> tuple[str, list[Any]]:
-    """The running jobs of a key or of all, of which there are few: the indexes by state are without them."""
+    """The running jobs of a key or of all, which are few: the indexes by state lack them."""
     lowest, end = _bounds(which)
     conditions = ["j.state = 'running'", *(f"j.{column} = ?" for column in equal), "j.id >= ?", "j.id < ?", *where]
     sql = (

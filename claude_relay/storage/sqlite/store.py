@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     from .disk_reserve import DiskReserve
 
 T = TypeVar("T")
-
 log = logging.getLogger(__name__)
-
 _MAX_IDLE_READERS = 32
 #: How long writes that are not urgent wait for others, in seconds: four POSTs at once to a receiver come back together,
 #: and the next four wait for their commit (*measured*: 172 callbacks a second with 4 ms, 100 with 20).
