@@ -18,7 +18,7 @@ LARGEST_AT_START = 64 * 2**20
 
 class StoreCheck:
     """
-    The check of a store, which refuses a damaged one before the start and stops the daemon later.
+    One check of a store: a damaged one is refused before the start, or stops the daemon.
 
     The page that a statement reads is checked by SQLite in any case.
     """
