@@ -174,10 +174,10 @@ def test_close_waits_for_no_other_callers_and_loses_nothing(
 
 @pytest.mark.parametrize("crowd", [1.0, 8.0])
 def test_writes_that_are_not_urgent_share_the_commit_of_others(
-    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch, crowd: float
+    writer: GroupCommitWriter, engine: CountingSession, crowd: float
 ) -> None:
     """They wait for one that is urgent where several callers write, and for none where one writes alone."""
-    monkeypatch.setattr(module, "_PATIENCE", _LONG)
+    writer._patience = _LONG
     writer._crowd = crowd
     patient = threading.Thread(target=writer.write, args=(engine.work,), kwargs={"patient": True}, daemon=True)
     patient.start()
@@ -191,11 +191,9 @@ def test_writes_that_are_not_urgent_share_the_commit_of_others(
     assert engine.commits == ([2] if crowd > 1 else [1, 1])
 
 
-def test_enough_writes_that_are_not_urgent_wait_no_longer(
-    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_enough_writes_that_are_not_urgent_wait_no_longer(writer: GroupCommitWriter, engine: CountingSession) -> None:
     """They are committed together."""
-    monkeypatch.setattr(module, "_PATIENCE", _LONG)
+    writer._patience = _LONG
     writer._crowd = 8.0
     count = module._ENOUGH
     callers = [
