@@ -18,7 +18,7 @@ LARGEST_AT_START = 64 * 2**20
 
 class StoreCheck:
     """
-    One check of a store. A damaged one is refused before the start, or by a stop when damage is met.
+    One check of a store, which refuses a damaged one: before the start, or by a stop.
 
     The page that a statement reads is checked by SQLite in any case.
     """
