@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
-from importlib import resources
 from pathlib import Path
 
 import apsw
@@ -155,11 +154,11 @@ def test_code_that_was_replaced_under_a_process_is_no_corrupt_store(
     relay.submit(a_submission("a"))
     code = tmp_path / "code"
     if replacement != "removed":
-        shutil.copytree(str(resources.files(migrate.__package__).joinpath(engine)), code / engine)
+        shutil.copytree(Path(migrate.__file__).parent / engine, code / engine)
         [present] = (code / engine / "migrations").glob("*.sql")
         other = present if replacement == "same number" else present.with_name(f"{_LATEST + 1:04}_next.sql")
         other.write_text("CREATE TABLE other (id INT)")
-    monkeypatch.setattr(resources, "files", lambda package: code)
+    monkeypatch.setattr(migrate, "__file__", str(code / "migrate.py"))
     with other_tables(store):
         errors = refusals(relay)
     for error in errors:
