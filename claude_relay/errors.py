@@ -60,6 +60,11 @@ class InvalidRequest(RelayError):
         super().__init__(message or "; ".join(map(str, problems)) or None)
         self.problems = tuple(problems)
 
+    @classmethod
+    def at(cls, field: str, problem: str) -> InvalidRequest:
+        """The refusal with one problem."""
+        return cls(problems=[Problem(field=field, problem=problem)])
+
 
 class TooLarge(InvalidRequest):
     """The body is over the size limit."""

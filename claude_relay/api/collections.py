@@ -139,7 +139,7 @@ class CollectionByName:
         ref = collection_ref(req, collection_id)
         name = (req.get_param("format") or "json").lower()
         if name not in _TYPES:
-            raise _refused("format", f"must be one of {', '.join(_TYPES)}")
+            raise InvalidRequest.at("format", f"must be one of {', '.join(_TYPES)}")
         results = self._relay.collection_results
         pieces: Iterator[bytes]
         if name == "json":
@@ -200,7 +200,7 @@ def _table(kind: str, data: bytes, delimiter: str | None) -> Table:
     if lines is None:
         raise too_many_rows()
     if not lines:
-        raise _refused("rows", "is an empty file: send a JSON object in each line")
+        raise InvalidRequest.at("rows", "is an empty file: send a JSON object in each line")
     columns = dict.fromkeys(key for line in lines if isinstance(line, dict) for key in line)
 
     return Table(rows=list(lines), columns=tuple(columns))
@@ -229,7 +229,7 @@ def collection_ref(req: falcon.Request, collection_id: str) -> CollectionRef:
 def _key(req: falcon.Request) -> str | None:
     key = unquoted(req.get_header("Idempotency-Key") or "")
     if len(key) > 255:
-        raise _refused("Idempotency-Key", "has more than 255 characters")
+        raise InvalidRequest.at("Idempotency-Key", "has more than 255 characters")
 
     return key or None
 
@@ -251,7 +251,9 @@ def _row_numbers(value: Any) -> list[int] | None:
         return None
     valid = isinstance(value, list) and all(isinstance(row, int) and not isinstance(row, bool) for row in value)
     if not valid or not value:
-        raise _refused("rows", "must be a list of row numbers such as [7]; without it all failed rows are retried")
+        raise InvalidRequest.at(
+            "rows", "must be a list of row numbers such as [7]; without it all failed rows are retried"
+        )
 
     return list(value)
 
@@ -260,7 +262,3 @@ def _only(body: dict[str, Any], name: str) -> None:
     problems = [Problem(field=key[:64], problem=f"is not a field here: only {name} is") for key in body if key != name]
     if problems:
         raise InvalidRequest(problems=problems[:20])
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 
 #: Bytes that are read at most: more than any relay takes in one request.
 MAX_BYTES = 256 << 20
@@ -33,11 +33,11 @@ def read_bytes(source: str, *, field: str, limit: int = MAX_BYTES) -> bytes:
     try:
         data = read_stdin(limit) if source == "-" else _file(source, field, limit)
     except OSError as exc:
-        raise _refused(field, f"{source} cannot be read: {exc.strerror}") from exc
+        raise InvalidRequest.at(field, f"{source} cannot be read: {exc.strerror}") from exc
     if len(data) > limit:
-        raise _refused(field, f"{source} is too large: more than {limit >> 20} MiB")
+        raise InvalidRequest.at(field, f"{source} is too large: more than {limit >> 20} MiB")
     if not data:
-        raise _refused(field, "stdin is empty" if source == "-" else f"{source} is an empty file")
+        raise InvalidRequest.at(field, "stdin is empty" if source == "-" else f"{source} is an empty file")
 
     return data
 
@@ -51,19 +51,19 @@ def decode_text(data: bytes, source: str, *, field: str) -> str:
     """The text of these bytes; raises `InvalidRequest` for UTF-16, Latin-1 and other encodings."""
     name = "stdin" if source == "-" else source
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:100]:
-        raise _refused(field, f"{name} is UTF-16 or no text: save it as UTF-8")
+        raise InvalidRequest.at(field, f"{name} is UTF-16 or no text: save it as UTF-8")
     try:
         return data.decode("utf-8").removeprefix(_BOM).rstrip("\r\n")
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
-        raise _refused(field, f"{name} is not UTF-8 (line {line}): save it as UTF-8") from exc
+        raise InvalidRequest.at(field, f"{name} is not UTF-8 (line {line}): save it as UTF-8") from exc
 
 
 def check_arguments(values: Iterable[tuple[str, Any]]) -> None:
     """Raise `InvalidRequest` for an argument that is not UTF-8: Python reads its bytes as lone surrogates."""
     for field, value in values:
         if isinstance(value, str) and any("\udc80" <= character <= "\udcff" for character in value):
-            raise _refused(field, "is not UTF-8: save it as UTF-8, or set a locale such as C.UTF-8")
+            raise InvalidRequest.at(field, "is not UTF-8: save it as UTF-8, or set a locale such as C.UTF-8")
 
 
 def read_stdin(limit: int = MAX_BYTES) -> bytes:
@@ -81,7 +81,7 @@ def _file(source: str, field: str, limit: int) -> bytes:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise _refused(field, f"{source} is a device, not a file")
+            raise InvalidRequest.at(field, f"{source} is a device, not a file")
         pieces, size = [], 0
         while size <= limit:
             piece = file.read(1 << 20)
@@ -93,7 +93,7 @@ def _file(source: str, field: str, limit: int) -> bytes:
             pieces.append(piece)
             size += len(piece)
         if stat.S_ISFIFO(mode) and not size:
-            raise _refused(field, f"{source} is a pipe to which nothing was written")
+            raise InvalidRequest.at(field, f"{source} is a pipe to which nothing was written")
 
     return b"".join(pieces)
 
@@ -103,7 +103,3 @@ def file_name(source: str) -> str | None:
     path = Path(source)
 
     return path.name if source != "-" and path.is_file() else None
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

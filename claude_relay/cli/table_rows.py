@@ -53,7 +53,7 @@ class FileRows:
     def __init__(self, folder: Path) -> None:
         self._paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         if not self._paths:
-            raise InvalidRequest(problems=[Problem(field="--files", problem=f"{folder} has no files")])
+            raise InvalidRequest.at("--files", f"{folder} has no files")
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._paths]
         self.key = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
         self.stem = folder.resolve().name

@@ -17,7 +17,7 @@ from ..core.jobs.change import transition
 from ..core.jobs.events import EventName
 from ..core.jobs.job import UNFINISHED, Job, Retain, State
 from ..core.wire import encode
-from ..errors import Conflict, InvalidRequest, Problem
+from ..errors import Conflict, InvalidRequest
 from . import outcomes
 from .clock_step import cutoff
 from .collection_end import new_delivery, settle
@@ -153,7 +153,7 @@ class CollectionActions:
             )
         if rows is not None and (wrong := [row for row in rows if not 1 <= row <= collection.total]):
             text = f"names row {wrong[0]}, and the collection has the rows 1 to {collection.total}"
-            raise InvalidRequest(problems=[Problem(field="rows", problem=text)])
+            raise InvalidRequest.at("rows", text)
         change = transition(
             collection.job,
             EventName.RETRIED,

@@ -172,7 +172,7 @@ class RowStore:
             if isinstance(item, Submission) and item.request.get("continueFrom"):
                 try:
                     if not may_continue:
-                        raise _refused("continueFrom", "is not allowed for this key: it lacks the scope read")
+                        raise InvalidRequest.at("continueFrom", "is not allowed for this key: it lacks the scope read")
                     joined = join(tx, item, collection.job.owner, self._context)
                 except RelayError as exc:
                     failed.append((index, _as_problem(exc)))
@@ -275,8 +275,4 @@ def _row_webhook(store: Store, collection: Collection) -> dict[str, Any]:
 
 
 def _as_problem(exc: RelayError) -> InvalidRequest:
-    return exc if isinstance(exc, InvalidRequest) else _refused("continueFrom", str(exc))
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])
+    return exc if isinstance(exc, InvalidRequest) else InvalidRequest.at("continueFrom", str(exc))

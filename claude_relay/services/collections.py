@@ -17,7 +17,7 @@ from ..core.jobs.submission import StoredRequest, Submission
 from ..core.keys import ADMIN
 from ..core.lazy_dataclass import dataclass
 from ..core.text.ids import uuid7
-from ..errors import Ambiguous, Busy, Conflict, InvalidRequest, NotFound, Problem
+from ..errors import Ambiguous, Busy, Conflict, InvalidRequest, NotFound
 from .collection_end import settle, tally
 from .collection_rows import RowStore
 from .submit import new_job, purged_job
@@ -266,11 +266,11 @@ class Collections:
             raise Busy("another request is storing rows of this collection at this moment", retry_after=2)
         if collection.kind is not None and collection.kind is not request.kind:
             what = collection.kind.value
-            raise _refused(what, f"are needed: the collection was made with {what}")
+            raise InvalidRequest.at(what, f"are needed: the collection was made with {what}")
         began = rules.begin_rows(collection, now=tx.now)
         if collection.kind is None:
             if request.kind is not Kind.JOBS:
-                raise _refused("jobs", "are needed: the collection was made without a template")
+                raise InvalidRequest.at("jobs", "are needed: the collection was made without a template")
             began = replace(began, kind=Kind.JOBS)
         tx.save_collection(began)
 
@@ -357,7 +357,3 @@ def _status(tx: ReadTransaction, collection: Collection) -> dict[str, Any]:
         destination=destination,
         acked=tx.acked_at(collection.id, collection.generation),
     )
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

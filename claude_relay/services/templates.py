@@ -14,7 +14,7 @@ from ..core.intake.templated import check_template, names_template, parse_templa
 from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
 from ..core.templates import Compiled, Template
-from ..errors import Forbidden, InvalidRequest, NotFound, Problem
+from ..errors import Forbidden, InvalidRequest, NotFound
 from .transactions import query, transaction
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Templates:
         if repeats and (repeat := self._repeat(body, idempotency_key, owner)) is not None:
             return repeat
         if not isinstance(name, str):
-            raise _refused("template", f"must be {templates.REFERENCE_RULE}, not {kind(name)}")
+            raise InvalidRequest.at("template", f"must be {templates.REFERENCE_RULE}, not {kind(name)}")
         template, compiled = (lookup or self.lookup(owner))(name)
         submission = parse_templated(
             template, compiled, body, now=now, context=context, idempotency_key=idempotency_key, form=form
@@ -79,7 +79,7 @@ class Templates:
                 template = self._usable(text.strip(), owner)
                 if template is None:
                     name = f"{text.strip()[:80]}: save it with claude-relay template save, or see template list"
-                    raise _refused("template", f"names no template that this key may use, {name}")
+                    raise InvalidRequest.at("template", f"names no template that this key may use, {name}")
                 cache[text] = template, Compiled(template.body)
             return cache[text]
 
@@ -90,7 +90,7 @@ class Templates:
     ) -> tuple[dict[str, Any], bool]:
         """Store a template, from the body of a PUT; returns the answer, and whether it is a new version."""
         if not templates.NAME.fullmatch(name):
-            raise _refused("name", f"must be {templates.NAME_RULE}")
+            raise InvalidRequest.at("name", f"must be {templates.NAME_RULE}")
         notes = Diagnostics()
         given = Fields(fields, notes)
         description = given.string("description", max_length=_MAX_DESCRIPTION)
@@ -220,7 +220,3 @@ def _summary(template: Template) -> dict[str, Any]:
         "owner": template.owner,
         "createdAt": wire.timestamp(template.created_at),
     }
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

@@ -113,7 +113,6 @@ class GroupCommitWriter:
     """Runs functions in groups through one `Session`, in a thread of its own."""
 
     def __init__(self, session: Session, cipher: HeaderCipher, *, patience: float = _PATIENCE) -> None:
-        """`patience`: how long writes that are not urgent wait for others, in seconds."""
         self._session = session
         self._cipher, self._patience = cipher, patience
         self._lock = threading.Lock()  # guards the next five

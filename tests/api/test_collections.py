@@ -144,6 +144,13 @@ def test_a_bad_row_refuses_the_whole_and_nothing_is_kept(client) -> None:
     assert create(client, [{"text": "a"}]).status_code == 202
 
 
+def test_a_problem_of_a_row_names_the_columns_that_are_empty_in_it(client) -> None:
+    """The likely cause: whoever fills in a sheet knows its columns, and not the fields of the template."""
+    found = problems(create(client, [{"text": "a"}, {"text": ""}], template={"prompt": "{{text}}"}))
+
+    assert found == {"rows[1].prompt": "is required; empty here: text (row 2)"}
+
+
 def test_an_invalid_row_can_fail_alone(relay, client) -> None:
     """`onInvalid: fail`: no call is made for it, the others run, and the table of results repeats what it was."""
     answer = create(client, [{"text": "a"}, {"txt": "b"}, {"text": "c"}], onInvalid="fail", webhookUrl=HOOK)
@@ -307,7 +314,7 @@ def test_a_form_without_a_table_or_with_two_is_refused(client) -> None:
         ("text\n" + "a\n" * 10_001, "rows", ("10,000",)),
         ("text\nblå\n".encode("cp1252"), "rows", ("utf-8", "line 2", "windows-1252")),
         ("Beløp\n12\n", "rows[0].text", ("missing", "row 1", "line 2")),
-        ("12,13\n14,15\n", "rows[0].text", ("missing",)),
+        ("12,13\n14,15\n", "rows[0].text", ("missing", "columns are 12, 13")),
     ],
 )
 def test_a_bad_csv_is_named_by_line(client, text: Any, field: str, words: tuple[str, ...]) -> None:

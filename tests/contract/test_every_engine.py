@@ -443,3 +443,24 @@ def test_a_prepared_submit_is_stored_without_waiting(place: Place) -> None:
     assert stored["requestId"] == "r-1"
     prepared.store(outcomes.put)
     assert isinstance(outcomes.get(timeout=30), StoreUnavailable)  # closed
+
+
+def test_the_texts_of_many_calls_are_read_at_once(relay: Relay) -> None:
+    """For lists: stored texts from each one's own position, a bounded part; final ones without long answers."""
+    for name in ("r-1", "r-2", "r-3"):
+        relay.submit(a_submission(name, group=name))
+    first, second, third = relay.execution.claim("w", limit=3)
+    relay.execution.checkpoint(first, PartialResponse(text="abc"))
+    relay.execution.checkpoint(second, PartialResponse(text="ø" * 70_000))
+    feed = relay.event_feed
+    ids = [each.job.id for each in (first, second, third)]
+    texts = feed.texts({ids[0]: (1, 1), ids[1]: (1, 10), ids[2]: (0, 0)})
+
+    assert {job_id: (text.offset, len(text.text)) for job_id, text in texts.items()} == {
+        ids[0]: (1, 2),
+        ids[1]: (10, 65_536),
+    }
+    assert [call.job_id for call in feed.running_calls(owner=None, group="r-2")] == [ids[1]]
+    relay.execution.complete(first, a_completion("short"))
+    relay.execution.complete(second, a_completion("ø" * 300_000))
+    assert {job_id: text.text for job_id, text in feed.final_texts(ids).items()} == {ids[0]: "short"}

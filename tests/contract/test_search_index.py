@@ -24,6 +24,7 @@ from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sql.search_index import SearchIndexReads
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
+from tests.support.many_jobs import purge
 from tests.support.postgres import Cluster
 
 #: Words of the texts: some are part of others, or differ in case and script.
@@ -164,7 +165,7 @@ class Play:
 
     def purge(self) -> None:
         if self.rng.random() < 0.2:
-            self.store.write(lambda tx: tx.purge(done_before=4e9, failed_before=4e9, limit=2, size=2**40))
+            purge(self.store, 4e9, limit=2)
 
     def index(self) -> None:
         self.relay.search_index.step()
@@ -247,7 +248,7 @@ def test_erased_and_purged_texts_are_not_in_the_index(relay: Relay, store: Store
     for sent in relay.deliveries.claim("w", limit=2):
         relay.deliveries.record_attempt(sent, Reply(status=200, ms=1))
     assert store.read(lambda tx: tx._run("SELECT count(*) FROM search_jobs WHERE opaque = 1", ()))[0][0] == 0  # type: ignore[attr-defined]
-    store.write(lambda tx: tx.purge(done_before=4e9, failed_before=4e9, limit=9, size=2**40))
+    purge(store, 4e9)
     fill_index(relay)
 
     assert marked(store, mark) == marked(store, owner_mark("admin")) == []
@@ -258,7 +259,7 @@ def test_a_job_that_is_purged_while_it_is_indexed_leaves_nothing(relay: Relay, s
     relay.submit(a_submission("r", webhook_url=None))
     relay.cancel(JobRef(request_id="r"))
     step = relay.search_index._prepare()
-    store.write(lambda tx: tx.purge(done_before=4e9, failed_before=4e9, limit=9, size=2**40))
+    purge(store, 4e9)
     relay.search_index._save(step)
 
     assert len(step.entries) == 1 and marked(store, owner_mark("admin")) == []

@@ -99,3 +99,19 @@ def test_plans_are_made_again_after_a_while(store: PostgresStore) -> None:
     assert session._statements.prepares
     [(count,)] = session.connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchall()
     assert count == len(session._statements._plans) < 10
+
+
+def test_a_text_may_stand_for_a_value_of_another_type(store: PostgresStore) -> None:
+    """As in a statement with its values: the type follows from the place."""
+    connection, statements = store.connect(), Statements()
+    connection.execute("CREATE TEMPORARY TABLE lists (of INTEGER[], at TIMESTAMPTZ)")
+    for _ in range(4):
+        statements.begin(connection)
+        text = statements.text("INSERT INTO lists (of, at) VALUES (?, ?)", ("{1,2}", "2026-01-02T03:04:05Z"))
+        for statement in statements.take_new():
+            connection.execute(statement)
+        connection.execute(text)
+    [(rows,)] = connection.execute("SELECT count(*) FROM lists WHERE of = '{1,2}'").fetchall()
+    connection.close()
+
+    assert text.startswith("EXECUTE") and rows == 4

@@ -13,7 +13,7 @@ def test_a_job_costs_a_fleet_of_processes_about_three_round_trips_under_its_lock
     """
     Two APIs and two workers, own ids and callbacks; with all that they write besides, such as renewed leases.
 
-    The target is 3, and 2.7 is usual. The busier the machine, the fewer jobs share a group: 3.01 was seen.
+    1.9 is usual, also on a busy machine.
     """
     with Cluster(durable=True) as cluster, Sandbox() as sandbox:
         cluster.start()
@@ -21,4 +21,4 @@ def test_a_job_costs_a_fleet_of_processes_about_three_round_trips_under_its_lock
             fleet.work(40, rtt=0.0)  # imports and connections
             measured = fleet.work(160, rtt=0.001)
 
-    assert measured["trips_a_job"] <= 3.3, measured
+    assert measured["trips_a_job"] <= 3, measured

@@ -49,10 +49,10 @@ def fill(relay: Relay, store: Store, *, finished: int, waiting: int) -> None:
         store.write(lambda tx, name=name, count=count: _finish(tx, name, count))
 
 
-def purge(store: Store, before: float, *, failed_before: float | None = None) -> int:
-    """Erase every job past its retention in one transaction; returns how many."""
+def purge(store: Store, before: float, *, failed_before: float | None = None, limit: int = 10_000) -> int:
+    """Erase the jobs past their retention among the oldest `limit` in one transaction; returns how many."""
     cutoffs = PurgeCutoffs(done_before=before, failed_before=before if failed_before is None else failed_before)
-    jobs, _ = store.read(lambda tx: tx.purgeable(cutoffs, after=(-1.0, ""), limit=10_000))
+    jobs, _ = store.read(lambda tx: tx.purgeable(cutoffs, after=(-1.0, ""), limit=limit))
 
     return store.write(lambda tx: tx.purge(jobs, cutoffs, size=2**40))[0]
 

@@ -37,7 +37,7 @@ def read_csv(data: bytes, *, charset: str | None = None, delimiter: str | None =
     """The table, or `InvalidRequest` that names line and column."""
     text = _decode(data, charset)
     if not text.strip():
-        raise _refused("rows", "is an empty file: send a line of column titles, and a line for each row")
+        raise InvalidRequest.at("rows", "is an empty file: send a line of column titles, and a line for each row")
     mark = _delimiter(text, delimiter)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     records = _records(lines)
@@ -60,14 +60,14 @@ def read_csv(data: bytes, *, charset: str | None = None, delimiter: str | None =
     if problems:
         raise InvalidRequest(problems=problems)
     if not rows:
-        raise _refused("rows", "has a line of column titles and no row below it")
+        raise InvalidRequest.at("rows", "has a line of column titles and no row below it")
 
     return Table(rows=list(rows), columns=columns, lines=tuple(starts))
 
 
 def too_many_rows() -> InvalidRequest:
     """The refusal of a request with too many rows."""
-    return _refused(
+    return InvalidRequest.at(
         "rows",
         f"has more than {MAX_ROWS:,} rows, the maximum of one request: make the collection with open: true, "
         "and send the rest to /api/collections/{id}/rows",
@@ -81,12 +81,12 @@ def _decode(data: bytes, charset: str | None) -> str:
     except LookupError:
         supported = False
     if not supported:
-        raise _refused("charset", f"{safe_quote(name)} is not one of {', '.join(_CHARSETS)}")
+        raise InvalidRequest.at("charset", f"{safe_quote(name)} is not one of {', '.join(_CHARSETS)}")
     try:
         return data.decode("utf-8-sig" if codecs.lookup(name).name == "utf-8" else name)
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
-        raise _refused(
+        raise InvalidRequest.at(
             "rows",
             f"is not {name} (byte {exc.start + 1}, line {line}): save the file as CSV UTF-8, "
             "or name its encoding, as in Content-Type: text/csv; charset=windows-1252",
@@ -97,7 +97,7 @@ def _delimiter(text: str, given: str | None) -> str:
     """The given delimiter, else the one that is most frequent in the header, outside of quotes."""
     if given:
         if given.lower() not in DELIMITERS:
-            raise _refused("delimiter", "must be a comma, a semicolon or tab")
+            raise InvalidRequest.at("delimiter", "must be a comma, a semicolon or tab")
         return DELIMITERS[given.lower()]
     counts = dict.fromkeys(",;\t", 0)
     quoted = False
@@ -121,7 +121,7 @@ def _records(lines: Any) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as exc:
-            raise _refused("rows", _quote_problem(str(exc), start, lines.line_num)) from None
+            raise InvalidRequest.at("rows", _quote_problem(str(exc), start, lines.line_num)) from None
         if cells and (len(cells) > 1 or cells[0].strip()):
             yield start, cells
 
@@ -138,7 +138,7 @@ def _quote_problem(text: str, start: int, end: int) -> str:
 
 def _columns(titles: list[str], line: int) -> tuple[str, ...]:
     if len(titles) > MAX_COLUMNS:
-        raise _refused("rows", f"has {len(titles):,} columns in line {line}, the maximum is {MAX_COLUMNS}")
+        raise InvalidRequest.at("rows", f"has {len(titles):,} columns in line {line}, the maximum is {MAX_COLUMNS}")
     names = [normal_name(title) for title in titles]
     problems = []
     seen: dict[str, int] = {}
@@ -160,7 +160,3 @@ def _width(cells: int, columns: int, row: int, line: int) -> str:
         f"has {cells} cells, and there are {columns} titles; a cell with a delimiter in it needs quotes"
         f" (row {row}, line {line})"
     )
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

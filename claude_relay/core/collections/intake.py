@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InvalidRequest, Problem
+from ...errors import InvalidRequest
 from ..intake.body import read_metadata
 from ..intake.fields import Diagnostics, Fields, kind
 from ..intake.group import GROUP_RULE
@@ -198,7 +198,7 @@ def _object(body: object, *, strict: bool) -> dict[str, Any]:
         raise InvalidRequest(problems=problems)
     if not isinstance(body, dict):
         text = f'must be an object such as {{"template": "…", "rows": [{{…}}]}}, not {kind(body)}'
-        raise InvalidRequest(problems=[Problem(field="body", problem=text)])
+        raise InvalidRequest.at("body", text)
 
     return body
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ class RowReader:
         if isinstance(item, InvalidRequest):
             raise InvalidRequest(problems=item.problems)
         if not isinstance(item, dict):
-            raise _refused("", f"must be an object, not {kind(item)}")
+            raise InvalidRequest.at("", f"must be an object, not {kind(item)}")
         if self._collection.kind is Kind.JOBS:
             submission, variables = self._read_job(item), None
         else:
@@ -85,7 +85,7 @@ class RowReader:
             return parse(body, now=self._now, context=self._context, strict=True)  # it was checked with its request
         name = body.get("template")
         if not isinstance(name, str):
-            raise _refused("template", f"must be {templates.REFERENCE_RULE}")
+            raise InvalidRequest.at("template", f"must be {templates.REFERENCE_RULE}")
         template, compiled = self._find_template(name)
         _refuse_forbidden({**template.body, **body})
 
@@ -105,7 +105,11 @@ class RowReader:
             raise InvalidRequest(problems=[_trimmed(problem) for problem in missing])
         # Both parts were checked before; together they can only be nested too deeply.
         flat = not any(isinstance(variable.value, (dict, list)) for variable in variables.values())
-        submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context, strict=flat)
+        try:
+            submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context, strict=flat)
+        except InvalidRequest as exc:
+            empty = [name for name in self._compiled.placeholders if name in variables and not variables[name].text]
+            raise InvalidRequest(problems=[_with_empty(problem, empty) for problem in exc.problems]) from None
         if warning := templates.unused_warning(variables, self._compiled.placeholders):
             self._warnings.setdefault(warning)
 
@@ -119,7 +123,7 @@ class RowReader:
 def check_row_template(body: Mapping[str, Any], compiled: Compiled) -> None:
     """Refuse a template that rows cannot be put into."""
     if not compiled.placeholders:
-        raise _refused("template", templates.NO_PLACEHOLDERS)
+        raise InvalidRequest.at("template", templates.NO_PLACEHOLDERS)
     if problems := [Problem(field="template", problem=_forbidden(name)) for name in _forbidden_in(body)]:
         raise InvalidRequest(problems=problems)
 
@@ -157,9 +161,13 @@ def _forbidden(name: str) -> str:
     return f"cannot have a {name}: the collection has one callback; with each: true also one for each row"
 
 
+def _with_empty(problem: Problem, empty: Sequence[str]) -> Problem:
+    """The problem of a filled template, with the columns that are empty in the row: the likely cause."""
+    if not empty:
+        return problem
+
+    return Problem(field=problem.field, problem=f"{problem.problem}; empty here: {', '.join(empty[:5])}")
+
+
 def _trimmed(problem: Problem) -> Problem:
     return Problem(field=problem.field.removeprefix("."), problem=problem.problem)
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InvalidRequest, Problem
+from ...errors import InvalidRequest
 from ..jobs.job import OnInterrupt, Retain
 from ..jobs.submission import Submission
 from ..models.capabilities import unreadable_file
@@ -89,7 +89,7 @@ def parse(
         _check_json(body)
     if not isinstance(body, dict):
         hint = "; send a list of requests to /api/claude/bulk" if isinstance(body, list) else ""
-        raise _refused("body", f'must be an object such as {{"prompt": "…"}}, not {kind(body)}{hint}')
+        raise InvalidRequest.at("body", f'must be an object such as {{"prompt": "…"}}, not {kind(body)}{hint}')
 
     notes = Diagnostics(form=form)
     fields = Fields(body, notes)
@@ -231,7 +231,3 @@ def _check_json(value: object) -> None:
     problems = find_problems(value)
     if problems:
         raise InvalidRequest(problems=problems)
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

@@ -44,11 +44,11 @@ def check_template(body: object, *, now: float, context: IntakeContext, at: str 
         raise InvalidRequest(problems=[_below(at, problem) for problem in problems])
     if not isinstance(body, dict) or not body:
         text = f'must be a submit body with placeholders, such as {{"prompt": "Read {{{{text}}}}"}}, not {kind(body)}'
-        raise InvalidRequest(problems=[Problem(field=at, problem=text)])
+        raise InvalidRequest.at(at, text)
     size = len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
     if size > templates.MAX_BYTES:
         text = f"is too large: {size:,} bytes as JSON, the maximum is {templates.MAX_BYTES:,}"
-        raise InvalidRequest(problems=[Problem(field=at, problem=text)])
+        raise InvalidRequest.at(at, text)
     for name in _NOT_IN_TEMPLATE:
         if name in body:
             raise InvalidRequest(
@@ -100,9 +100,9 @@ def parse_templated(
     """The submission of a body that names `template`, or `InvalidRequest` with all its problems."""
     given = _given(body.get("variables"))
     if given is not None and not isinstance(given, dict):
-        raise _refused("variables", f"must be an object ({{…}}), not {kind(given)}")
+        raise InvalidRequest.at("variables", f"must be an object ({{…}}), not {kind(given)}")
     if given and not compiled.placeholders:
-        raise _refused("template", templates.NO_PLACEHOLDERS)
+        raise InvalidRequest.at("template", templates.NO_PLACEHOLDERS)
     if problems := find_problems(body):
         raise InvalidRequest(problems=problems)
     variables, faults = templates.read_variables(given or {}, at="variables")
@@ -185,7 +185,3 @@ def _below(at: str, problem: Problem) -> Problem:
         return problem
 
     return Problem(field=f"{at}.{field}" if field and field != "body" else at, problem=problem.problem)
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

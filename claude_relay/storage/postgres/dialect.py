@@ -2,7 +2,7 @@
 Shared SQL for PostgreSQL.
 
 The statements are the same for every engine, and written so that both understand them. This translates the rest:
-parameter markers, three constructs without a common spelling, and one statement. Index hints are comments here.
+parameter markers, three constructs without a common spelling, and two statements. Index hints are comments here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ CROSS JOIN LATERAL (
     SELECT rowid FROM search_docs
     WHERE marks @> (asked.marks || era.mark) AND rowid >= asked.low AND rowid < asked.high ORDER BY rowid DESC
 ) AS docs
-LIMIT %s"""
+LIMIT %s""",
+    search_index.ADD_ENTRY: "INSERT INTO search_docs (rowid, marks) VALUES (%s, CAST(%s AS integer[]))",
 }
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^']|'')*')"
@@ -52,6 +53,9 @@ def translate(sql: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def split(sql: str) -> Sequence[str]:
     """The parts of the translated statement between its parameters."""
+    if own := _OWN.get(sql):
+        return own.strip().split("%s")
+
     return _TOKEN.sub(_split_token, sql).strip().split(_SPLIT)
 
 

@@ -101,7 +101,7 @@ def _check(connection: Connection, where: str) -> None:
 def _check_rights(connection: Connection, where: str) -> None:
     grant = missing_grant(connection)
     if grant is None and connection.execute(_MAY_NOT_CREATE).fetchall() == [(True,)]:
-        grant = f'GRANT USAGE, CREATE ON SCHEMA public TO "{connection.info.user}"'
+        grant = f'GRANT CREATE, USAGE ON SCHEMA public TO "{connection.info.user}"'
     if grant is not None:
         raise StoreRefused(
             f"the store {where} may not be used by this user, who lacks rights there. As the server's superuser, in "

@@ -240,7 +240,8 @@ class Session:
         values = (self._turn, self._at, row)
         # A second run, after an error, does not rely on that row: another process deletes those of a day ago.
         if row == self._row and self._together:
-            self._send_pending(self._statements.text(messages.guard(_MARK), values), "COMMIT")
+            # Not prepared: while a snapshot stays open this table grows, and a plan for one page would read all.
+            self._send_pending(messages.guard(self._merge(_MARK, values)), "COMMIT")
             return
         old = [self._merge(_DELETE_MARK, (self._row,))] if self._row not in ("", row) else []
         self._send_pending(self._merge(_FIRST_MARK, values), *old, "COMMIT")

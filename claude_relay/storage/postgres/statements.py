@@ -34,8 +34,14 @@ _MAX_PLANS, _MAX_VALUES, _SEEN = 200, 64, 2
 #: Plans are made again after so many seconds: a table that was empty then may be large now.
 _LIFETIME = 10.0
 #: The errors of a connection that does not have, or not only, the statements that were prepared on it.
-LOST_PLANS = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement, errors.FeatureNotSupported)
+LOST_PLANS = (
+    errors.InvalidSqlStatementName,
+    errors.DuplicatePreparedStatement,
+    errors.FeatureNotSupported,
+    errors.IndeterminateDatatype,
+)
 _INT4 = 2**31
+_TEXT, _UNKNOWN = "text", "unknown"
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ class Statements:
         values = [_literal(value) for value in args]
         if not self.prepares or not 0 < len(values) <= _MAX_VALUES:
             return merge(sql, values)
-        types = ",".join([_type(value) for value in args])
+        # The type of a text follows from its place: it may stand for a value of another type.
+        types = ",".join([_UNKNOWN if (kind := _type(value)) == _TEXT else kind for value in args])
         name = _name(sql, types)
         if name not in self._plans and not self._prepare(name, sql, types):
             return merge(sql, values)
@@ -98,8 +105,8 @@ class Statements:
 
     def _prepare(self, name: str, sql: str, types: str) -> bool:
         self._seen[name] += 1
-        # The type of a value that is only compared with NULL is not known.
-        if self._seen[name] <= _SEEN or len(self._plans) >= _MAX_PLANS or ("unknown" in types and "? IS NULL" in sql):
+        # Nothing follows from a comparison with NULL.
+        if self._seen[name] <= _SEEN or len(self._plans) >= _MAX_PLANS or (_UNKNOWN in types and "? IS NULL" in sql):
             return False
         if not self._plans:
             self._made_at = time.monotonic()
@@ -125,7 +132,7 @@ def merge(sql: str, values: Sequence[str]) -> str:
 def as_array(values: Sequence[Any]) -> Array | None:
     """These values as one; None where they have not one type."""
     types = {_type(value) for value in values}
-    if len(types) != 1 or "unknown" in types:
+    if len(types) != 1 or _UNKNOWN in types:
         return None
 
     return Array(types.pop(), values)
@@ -164,9 +171,9 @@ def _literal(value: Any) -> str:
 
 def _type(value: Any) -> str:
     if isinstance(value, str):
-        return "text"
+        return _TEXT
     if value is None:
-        return "unknown"
+        return _UNKNOWN
     if isinstance(value, float):
         return "float8"
     if isinstance(value, int):

@@ -54,6 +54,7 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
         return sql, (which.before or _LAST_ID, *values, which.limit)
     if which.dead or which.unacked:  # from the deliveries to their jobs, which are few beside all jobs
         where, values = _all(which)
+        where = [_NOT_RUNNING, *where]  # as they had a result; the indexes of a key are without the running ones
         return f"SELECT j.id FROM jobs j WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT ?", (*values, which.limit)
 
     return _along_index(which, *_others(which), which.limit)
@@ -114,7 +115,7 @@ def _along_index(which: JobFilter, where: list[str], args: list[Any], limit: int
 
 
 def _running(which: JobFilter, equal: dict[str, str], where: list[str], args: list[Any]) -> tuple[str, list[Any]]:
-    """The running jobs of a key or of all, of which there are few: the indexes by state are without them."""
+    """The few running jobs, of a key or of all, which the indexes by state do not contain."""
     lowest, end = _bounds(which)
     conditions = ["j.state = 'running'", *(f"j.{column} = ?" for column in equal), "j.id >= ?", "j.id < ?", *where]
     sql = (

@@ -40,7 +40,8 @@ _CHANGES = tuple(
     )
 )
 _CHANGED = f"subject = 'job' AND name IN ({placeholders(_CHANGES)})"
-# SQLite reads entries in that order; PostgreSQL has a statement of its own in `postgres/dialect.py`.
+# PostgreSQL has statements of its own for these two, in `postgres/dialect.py`: SQLite's entries are texts, in order.
+ADD_ENTRY = "INSERT INTO search_docs (rowid, marks) VALUES (?, ?)"
 NUMBERS = """
 SELECT rowid FROM search_docs WHERE search_docs MATCH ? AND rowid >= ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"""
 _OPAQUE = """
@@ -269,7 +270,7 @@ class SearchIndexWrites(SearchIndexReads):
             )
         for each in kept:  # braces are PostgreSQL's, and nothing to SQLite
             marks = f"{{{','.join(map(str, sorted(each.marks)))}}}"
-            self._run("INSERT INTO search_docs (rowid, marks) VALUES (?, ?)", (numbers[each.job_id], marks))
+            self._run(ADD_ENTRY, (numbers[each.job_id], marks))
         self._run(_SET_POSITION, (position,))
 
     def drop_search_index(self) -> None:
