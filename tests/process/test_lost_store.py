@@ -111,6 +111,7 @@ def test_a_store_that_is_put_back_is_used_again(tmp_path: Path, hook: Receiver) 
     with Rig(tmp_path, RELAY_ALERT_URL=hook.url("/alert")) as rig:
         rig.start()
         assert rig.submit({"prompt": "x", "requestId": "first"}).status_code == 202
+        rig.finished("first")  # all parts of the worker have started
         store.rename(store.with_name("elsewhere"))
         _, refused = submit_until_refused(rig, "late")
         eventually(lambda: alerts(hook), within=60)
@@ -136,6 +137,7 @@ def test_a_removed_store_is_not_replaced_by_an_empty_one(tmp_path: Path, hook: R
     with Rig(tmp_path, RELAY_ALERT_URL=hook.url("/alert")) as rig:
         rig.start()
         assert rig.submit({"prompt": "x", "requestId": "first"}).status_code == 202
+        rig.finished("first")  # all parts of the worker have started
         remove(store, store)
         alert = eventually(lambda: alerts(hook), within=60)[0]
         rig.worker.stop(60)
