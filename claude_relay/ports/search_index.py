@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.search_index import Entry, Era, Indexable
+if TYPE_CHECKING:
+    from ..core.search_index import Entry, Era, Indexable
 
 
 class SearchIndexReads(Protocol):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.keys import ADMIN
 from .context import Context, UuidFactory
-from .model_catalog import CachedModelCatalog
 from .random_source import BufferedSystemRandom
 
 if TYPE_CHECKING:
@@ -84,7 +83,11 @@ class Relay:
         rng = rng or BufferedSystemRandom()
         # Use the raw store: the catalog is read inside write transactions, where the clock-checking wrapper would
         # deadlock.
-        self.model_catalog = model_catalog or CachedModelCatalog(store)
+        if model_catalog is None:
+            from .model_catalog import CachedModelCatalog
+
+            model_catalog = CachedModelCatalog(store)
+        self.model_catalog = model_catalog
         if read_clocks is not None:
             from .clock_step import ClockStepStore
 

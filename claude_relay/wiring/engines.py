@@ -106,7 +106,7 @@ class Engine(ABC):
         return ()
 
     @abstractmethod
-    def check_backups(self, file: Path) -> None:
+    def check_backups(self, file: Path, *, restoring: bool = False) -> None:
         """Raise `ConfigError` with the right commands if the relay cannot back up to or restore from `file`."""
 
     @abstractmethod
@@ -229,7 +229,7 @@ class SqliteEngine(Engine):
 
         return problems
 
-    def check_backups(self, file: Path) -> None:
+    def check_backups(self, file: Path, *, restoring: bool = False) -> None:
         """Nothing: the relay backs up and restores such a store."""
 
     def backup(self, relay: Relay, file: Path) -> None:
@@ -341,16 +341,17 @@ class PostgresEngine(Engine):
 
         return self.warnings()
 
-    def check_backups(self, file: Path) -> None:
+    def check_backups(self, file: Path, *, restoring: bool = False) -> None:
         from ..storage import pg_dump
 
-        raise ConfigError([pg_dump.instructions(self._settings.store_shown, file)])
+        instructions = pg_dump.restore_instructions if restoring else pg_dump.instructions
+        raise ConfigError([instructions(self._settings.store_shown, file)])
 
     def backup(self, relay: Relay, file: Path) -> None:
         self.check_backups(file)
 
     def restore(self, file: Path) -> None:
-        self.check_backups(file)
+        self.check_backups(file, restoring=True)
 
     def complete_request_ids(self, prefix: str, limit: int) -> Sequence[tuple[str, str]]:
         from ..storage.postgres import completion_reads

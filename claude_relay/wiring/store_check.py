@@ -1,4 +1,4 @@
-"""The check of the complete store at the start of a daemon; a large file is read while the daemon works."""
+"""The check of the complete store at the start of a daemon, or of a large file while it works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_AT_START = 64 * 2**20
 
 class StoreCheck:
     """
-    One check of a store. A damaged one is refused: before the start, or by a stop as soon as the damage is met.
+    The check of a store, which refuses a damaged one before the start and stops the daemon later.
 
     The page that a statement reads is checked by SQLite in any case.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import fields
@@ -16,6 +17,7 @@ from ..ports import NoNotifier
 from .engines import engine_of
 
 if TYPE_CHECKING:
+    from ..core.models.catalog import ModelCatalog
     from ..ports import ReadyQueue, Store, TextSource
     from ..services import Relay
     from ..services.model_catalog import CachedModelCatalog
@@ -82,8 +84,14 @@ def open_relay_for_reading(settings: Settings) -> Iterator[Relay]:
         with open_relay(settings) as relay:
             yield relay
         return
+
+    @functools.cache
+    def catalog() -> ModelCatalog:
+        """Most reads need none."""
+        return _catalog(settings, store)()
+
     try:
-        yield Relay(store, NoNotifier(), policy(settings), model_catalog=_catalog(settings, store), prices=prices)
+        yield Relay(store, NoNotifier(), policy(settings), model_catalog=catalog, prices=prices)
     finally:
         store.close()
 

@@ -44,7 +44,7 @@ def restore(output: Output, file: Path, yes: bool) -> None:
 
     _require_local(output)
     engine = engine_of(output.settings)
-    engine.check_backups(file.absolute())
+    engine.check_backups(file.absolute(), restoring=True)
     path = output.settings.store_shown
     if not yes:
         if not sys.stdin.isatty():

@@ -12,11 +12,11 @@ from .conversations import ConversationReads
 from .deliveries import DeliveryReads
 from .files import FileReads
 from .jobs import JobReads
-from .query import Row
 from .requests import RequestReads
 
 if TYPE_CHECKING:
     from ...core.deliveries.delivery import Delivery
+    from .query import Row
 
 _WITHOUT_JOB = """
 SELECT r.job_id FROM requests r WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = r.job_id) LIMIT 100"""

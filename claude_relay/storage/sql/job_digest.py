@@ -29,7 +29,7 @@ _TIMES = "due_at run_started_at deadline_at finished_at sent".split()
 _INDEX = {name: index for index, name in enumerate(COLUMNS)}
 _NOT_IN_DIGEST = (*_TIMES, "rank", "lease_expires_at", "digest", "times")
 _in_digest = itemgetter(*(_INDEX[name] for name in COLUMNS if name not in _NOT_IN_DIGEST))
-#: One tuple: a union would be made anew for each value.
+#: One tuple: a union would be made for each value.
 _NUMBERS = (int, float)
 #: Seconds by which sums may differ after rounding.
 _ROUNDING = 0.01

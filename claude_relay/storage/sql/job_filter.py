@@ -54,7 +54,7 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
         return sql, (which.before or _LAST_ID, *values, which.limit)
     if which.dead or which.unacked:  # from the deliveries to their jobs, which are few beside all jobs
         where, values = _all(which)
-        where = [_NOT_RUNNING, *where]  # a run has a delivery once it has ended
+        where = [_NOT_RUNNING, *where]  # as they had a result; the indexes of a key are without the running ones
         return f"SELECT j.id FROM jobs j WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT ?", (*values, which.limit)
 
     return _along_index(which, *_others(which), which.limit)

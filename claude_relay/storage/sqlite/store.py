@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import queue
@@ -43,9 +44,7 @@ if TYPE_CHECKING:
     from .disk_reserve import DiskReserve
 
 T = TypeVar("T")
-
 log = logging.getLogger(__name__)
-
 _MAX_IDLE_READERS = 32
 #: How long writes that are not urgent wait for others, in seconds: four POSTs at once to a receiver come back together,
 #: and the next four wait for their commit (*measured*: 172 callbacks a second with 4 ms, 100 with 20).
@@ -367,9 +366,10 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
     have = connection.pragma("user_version")
     if not (todo := migrate.missing("sqlite", have, where=str(path))):
         return
+    run = functools.partial(_run_script, connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        migrate.apply(todo, lambda sql: _run_script(connection, sql), lambda n: _stamp(connection, n))
+        migrate.apply(todo, run, lambda number: run(f"PRAGMA user_version = {number:d}"))
         if have == 0:
             sql = "INSERT INTO meta (key, value) VALUES ('identity', ?)"
             connection.execute(sql, (integrity.new_identity(),))
@@ -383,10 +383,6 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
 def _run_script(connection: apsw.Connection, sql: str) -> None:
     for _ in connection.execute(sql):
         pass
-
-
-def _stamp(connection: apsw.Connection, number: int) -> None:
-    connection.execute(f"PRAGMA user_version = {number:d}")
 
 
 @contextlib.contextmanager

@@ -72,7 +72,18 @@ def test_the_printed_backup_commands_of_the_server_work(run, store, cluster, tmp
 
     assert "make" in run("keys", "list")[1]
     assert json.loads(run("status", "--json", "invoice-1")[1])["requestId"] == "invoice-1"
-    assert run("restore", "--yes", str(file)) == (78, output)
+
+    code, output = run("restore", "--yes", str(file))
+    assert code == 78 and restore[1] in output
+    assert "pg_dump" not in output  # which would overwrite the backup
+
+
+def test_a_backup_of_a_file_is_not_taken_for_one_of_the_server(run, store, tmp_path):
+    file = tmp_path / "relay of may.db"
+    file.write_bytes(b"SQLite format 3\x00" + bytes(100))
+    code, output = run("restore", "--yes", str(file))
+
+    assert code == 78 and "is the backup of a SQLite store" in output and f"restore '{file}'" in output
 
 
 @pytest.mark.parametrize(("typed", "offered"), [("status inv", "invoice-1"), ("resume ", "night")])
