@@ -111,6 +111,7 @@ def test_a_store_that_is_put_back_is_used_again(tmp_path: Path, hook: Receiver) 
     with Rig(tmp_path, RELAY_ALERT_URL=hook.url("/alert")) as rig:
         rig.start()
         assert rig.submit({"prompt": "x", "requestId": "first"}).status_code == 202
+        rig.finished("first")  # the worker is past its start, at which it would exit, for its supervisor to try again
         store.rename(store.with_name("elsewhere"))
         _, refused = submit_until_refused(rig, "late")
         eventually(lambda: alerts(hook), within=60)
