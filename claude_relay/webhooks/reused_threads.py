@@ -28,17 +28,13 @@ class ReusedThreads:
         """Run a task that raises nothing. Raises `RuntimeError` where no thread can be started."""
         with self._lock:
             tasks = self._idle.pop() if self._idle else None
-        if tasks is not None:
-            tasks.put(task)
-            return
-        threading.Thread(target=self._serve, args=(task,), name=self._name, daemon=True).start()
+        if tasks is None:
+            tasks = queue.SimpleQueue()
+            threading.Thread(target=self._serve, args=(tasks,), name=self._name, daemon=True).start()
+        tasks.put(task)
 
-    def _serve(self, task: Task) -> None:
-        tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    def _serve(self, tasks: queue.SimpleQueue[Task]) -> None:
         while True:
-            task()
-            with self._lock:
-                self._idle.append(tasks)
             try:
                 task = tasks.get(timeout=self._seconds)
             except queue.Empty:
@@ -47,3 +43,7 @@ class ReusedThreads:
                         self._idle.remove(tasks)
                         return
                 task = tasks.get()  # it was taken at the last moment
+            task()
+            del task  # and all that it holds, such as a large file
+            with self._lock:
+                self._idle.append(tasks)

@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from claude_relay.core.policy import Policy
-from claude_relay.errors import StoreRefused
+from claude_relay.errors import NotFound, StoreRefused
 from claude_relay.ports import NoNotifier
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sqlite.reader import open_reader
@@ -53,6 +53,19 @@ def test_it_reads_beside_a_process_that_writes(path: Path) -> None:
     assert Relay(reader, NoNotifier(), Policy()).queries.status(JobRef(request_id="r-2"))["requestId"] == "r-2"
     reader.close()
     store.close()
+
+
+def test_a_query_may_begin_another_one(path: Path) -> None:
+    """As the reason for a wait does, which asks for the list of models."""
+    reader = open_reader(path)
+    assert reader is not None
+    with pytest.raises(NotFound):
+        reader.read(lambda tx: Relay(reader, NoNotifier(), Policy()).queries.status(JobRef(request_id="none")))
+
+    assert (
+        reader.read(lambda tx: reader.read(lambda inner: len(inner.find("r-1", None)) + len(tx.find("r-1", None)))) == 2
+    )
+    reader.close()
 
 
 def _removed(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import pytest
 
@@ -53,3 +54,21 @@ def test_idle_threads_end(tasks: int) -> None:
     done = threading.Event()
     threads.run(done.set)
     assert done.wait(10)
+
+
+def test_an_idle_thread_keeps_nothing_of_its_task() -> None:
+    """A task holds what it fetched, such as a file of 20 MB."""
+    threads, ran = ReusedThreads("reused-4"), threading.Event()
+
+    class Task:
+        def __call__(self) -> None:
+            ran.set()
+
+    task = Task()
+    held = weakref.ref(task)
+    threads.run(task)
+    del task
+    assert ran.wait(10)
+
+    eventually(lambda: held() is None)
+    assert _threads("reused-4") == 1

@@ -71,8 +71,10 @@ class SqliteReader:
         self._run = runner(connection)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
-        """Run `query` on a consistent view of what is committed."""
+        """Run `query` on a consistent view of what is committed; that of the query in which it is called."""
         with translating(self._path):
+            if self._connection.in_transaction:
+                return query(Reads(self._run, self._clock(), self._cipher))
             self._connection.execute("BEGIN")
             try:
                 return query(Reads(self._run, self._clock(), self._cipher))
