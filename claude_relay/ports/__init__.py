@@ -1,30 +1,23 @@
-"""Ports: Protocols for everything outside the package. `wiring` chooses the adapters. They are imported when used."""
+"""Ports: Protocols for everything outside the package. `wiring` chooses the adapters."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from ..core.lazy_names import lazy_names
-
-if TYPE_CHECKING:
-    from ..core.jobs.job_filter import JobFilter
-    from .claude import (
-        BatchApi,
-        BatchRequest,
-        BatchStatus,
-        CallRequest,
-        Claude,
-        ModelLister,
-        ResultsUnavailable,
-        Stop,
-        UploadCache,
-    )
-    from .http import Fetcher, Sender
-    from .notifier import Listener, NoNotifier, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
-    from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
-    from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
-    from .tracing import NoTracer, Span, Tracer
-    from .write_options import WriteOptions
+from ..core.jobs.job_filter import JobFilter
+from .claude import (
+    BatchApi,
+    BatchRequest,
+    BatchStatus,
+    CallRequest,
+    Claude,
+    ModelLister,
+    ResultsUnavailable,
+    Stop,
+    UploadCache,
+)
+from .http import Fetcher, Sender
+from .notifier import Listener, NoNotifier, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
+from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
+from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
+from .tracing import NoTracer, Span, Tracer
+from .write_options import WriteOptions
 
 __all__ = [
     "Ahead",
@@ -63,56 +56,3 @@ __all__ = [
     "WorkerHeartbeat",
     "WriteOptions",
 ]
-
-__getattr__ = lazy_names(
-    __name__,
-    {
-        ".core.jobs.job_filter": ("JobFilter",),
-        "claude": (
-            "BatchApi",
-            "BatchRequest",
-            "BatchStatus",
-            "CallRequest",
-            "Claude",
-            "ModelLister",
-            "ResultsUnavailable",
-            "Stop",
-            "UploadCache",
-        ),
-        "http": (
-            "Fetcher",
-            "Sender",
-        ),
-        "notifier": (
-            "Listener",
-            "NoNotifier",
-            "Notifier",
-            "ReadyQueue",
-            "TextPiece",
-            "TextSink",
-            "TextSource",
-        ),
-        "records": (
-            "BatchItem",
-            "FinishedJob",
-            "Group",
-            "LostStore",
-            "RunningCall",
-            "WorkerHeartbeat",
-        ),
-        "store": (
-            "Ahead",
-            "BatchReads",
-            "BatchWrites",
-            "ReadTransaction",
-            "Store",
-            "Transaction",
-        ),
-        "tracing": (
-            "NoTracer",
-            "Span",
-            "Tracer",
-        ),
-        "write_options": ("WriteOptions",),
-    },
-)
