@@ -44,8 +44,6 @@ def run(_folder: Path, **_more: int) -> Iterator[dict[str, Any] | Row]:
         cluster.start()
         url = cluster.database()
         cluster.run("CREATE EXTENSION pg_walinspect", url=url)
-        cluster.run("ALTER SYSTEM SET wal_keep_size = '1GB'")  # read below, after checkpoints
-        cluster.run("SELECT pg_reload_conf()")
         relay = Relay(PostgresStore(url, where="the benchmark's"), QuietNotifier(), Policy(delivery_delay=0.0))
         live(relay, checkpoints=0)  # the first pages of all tables
         plain = yield from _measured(cluster, url, relay, "")

@@ -26,12 +26,7 @@ class _Pending:
     def __get__(self, instance: object, owner: type) -> Any:
         with _lock:
             if self._cls.__dict__.get(_FIELDS) is self:
-                delattr(self._cls, _FIELDS)
-                try:
-                    dataclasses.dataclass(init=False, **self._options)(self._cls)
-                except BaseException:
-                    setattr(self._cls, _FIELDS, self)
-                    raise
+                dataclasses.dataclass(init=False, **self._options)(self._cls)
 
         return getattr(owner, _FIELDS)
 
@@ -42,9 +37,9 @@ class _Pending:
         `dataclasses` leaves an `__init__` alone that the class has, so it makes that of a subclass.
         """
         cls = self._cls
-        getattr(cls, _FIELDS)
         with _lock:
             if cls.__dict__[_INIT] is placeholder:
+                getattr(cls, _FIELDS)
                 twin = type(cls.__name__, (cls,), {"__qualname__": cls.__qualname__, "__module__": cls.__module__})
                 options = {name: value for name, value in self._options.items() if name in ("frozen", "kw_only")}
                 dataclasses.dataclass(repr=False, eq=False, **options)(twin)

@@ -187,6 +187,7 @@ class Cluster:
             "shared_buffers": "16MB",
             "max_connections": "200",
             "log_min_messages": "fatal",
+            "wal_keep_size": "1GB",  # a checkpoint removes no part of the log that a benchmark reads
             **({} if self._durable else {"fsync": "off", "full_page_writes": "off"}),
         }
         with (self._data / "postgresql.conf").open("a") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import sys
 import threading
 from dataclasses import field
 
@@ -63,9 +64,12 @@ def test_a_subclass_has_the_fields_of_its_base() -> None:
     assert Plain(x=1).y == 0
 
 
-def test_threads_that_make_the_first_instances_all_succeed() -> None:
-    """A class without its `__init__` for a moment would refuse every argument."""
-    for _ in range(50):
+def test_threads_that_make_the_first_instances_all_succeed(request: pytest.FixtureRequest) -> None:
+    """A class without its fields or its `__init__` for a moment would refuse its arguments."""
+    interval = sys.getswitchinterval()
+    request.addfinalizer(lambda: sys.setswitchinterval(interval))
+    sys.setswitchinterval(1e-6)
+    for _ in range(1000):
         point = a_class()
         barrier, made = threading.Barrier(4), []
 
