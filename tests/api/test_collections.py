@@ -145,7 +145,7 @@ def test_a_bad_row_refuses_the_whole_and_nothing_is_kept(client) -> None:
 
 
 def test_a_problem_of_a_row_names_the_columns_that_are_empty_in_it(client) -> None:
-    """The likely cause: whoever fills in a sheet knows its columns, and not the fields of the template."""
+    """The likely cause: people who fill in a sheet know its columns, and not the fields of the template."""
     found = problems(create(client, [{"text": "a"}, {"text": ""}], template={"prompt": "{{text}}"}))
 
     assert found == {"rows[1].prompt": "is required; empty here: text (row 2)"}

@@ -7,9 +7,8 @@ import multiprocessing
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,40 +22,8 @@ from claude_relay.errors import Conflict, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.clock_step import read_clocks
-from claude_relay.storage.postgres import PostgresStore
-from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
-
-#: A file, or a server's address.
-Place = Path | str
-
-
-def open_at(place: Place, clock: Callable[[], float] | None = None) -> Store:
-    if isinstance(place, str):
-        return PostgresStore(place, where="the test's", clock=clock)
-
-    return SqliteStore(place, clock=clock or time.time)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "sqlite":
-        yield tmp_path / "store" / "relay.db"
-        return
-    with request.getfixturevalue("postgres").place() as url:
-        yield url
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(place: Place, clock: Clock) -> Iterator[Store]:
-    store = open_at(place, clock)
-    yield store
-    store.close()
+from tests.support.places import Place, open_at
 
 
 @pytest.fixture

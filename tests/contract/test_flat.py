@@ -73,7 +73,9 @@ def use_cases(relay: Relay, waiting: int) -> dict[str, Callable[[], Any]]:
         "list of a key": lambda: queries.jobs(JobFilter(limit=20, owner="admin")),
         "list of a key without jobs": lambda: queries.jobs(JobFilter(limit=20, owner="nobody")),
         "list of failed": lambda: queries.jobs(JobFilter(limit=20, states=(State.FAILED, State.CANCELLED))),
-        "list of dead deliveries of a key": lambda: queries.jobs(JobFilter(limit=20, owner="nobody", dead=True)),
+        "list of dead deliveries of a key without jobs": lambda: queries.jobs(
+            JobFilter(limit=20, owner="nobody", dead=True)
+        ),
         "list of a group": lambda: queries.jobs(JobFilter(limit=20, group="default")),
         **searches(relay),
         "calls in flight": relay.dashboard.calls_in_flight,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,28 +14,12 @@ from claude_relay.core.policy import Policy
 from claude_relay.core.retention import DeadlineExtension, PurgeCutoffs
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
-from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sql import records
-from claude_relay.storage.sqlite.store import SqliteStore
-from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
+from tests.support.builders import QuietNotifier, a_completion, a_submission
 from tests.support.many_jobs import purge
 
 ENDED = (State.COMPLETED, State.FAILED, State.CANCELLED)
 DONE_BEFORE, FAILED_BEFORE = 200.0, 100.0
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    clock = Clock()
-    if request.param == "sqlite":
-        store: Store = SqliteStore(tmp_path / "relay.db", clock=clock)
-        yield store
-        store.close()
-        return
-    with request.getfixturevalue("postgres").place() as url:
-        store = PostgresStore(url, where="the test's", clock=clock)
-        yield store
-        store.close()
 
 
 def test_the_purge_erases_exactly_the_jobs_past_their_retention(store: Store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from claude_relay.services import search as module
 from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sql.search_index import SearchIndexReads
 from claude_relay.storage.sqlite.store import SqliteStore
-from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
+from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.many_jobs import purge
 from tests.support.postgres import Cluster
 
@@ -53,20 +53,6 @@ class Watched(module.Search):
 
     def _candidates(self, tx: ReadTransaction, which: JobFilter, *, indexed: bool) -> Any:
         return super()._candidates(tx, which, indexed=indexed and not self.scans)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    clock = Clock()
-    if request.param == "sqlite":
-        store: Store = SqliteStore(tmp_path / "relay.db", clock=clock)
-        yield store
-        store.close()
-        return
-    with request.getfixturevalue("postgres").place() as url:
-        store = PostgresStore(url, where="the test's", clock=clock)
-        yield store
-        store.close()
 
 
 @pytest.fixture

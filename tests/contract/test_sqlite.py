@@ -36,16 +36,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store" / "relay.db"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def store(path: Path, clock: Clock) -> Iterator[SqliteStore]:
     store = SqliteStore(path, clock=clock)
     yield store

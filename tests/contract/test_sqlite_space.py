@@ -22,16 +22,6 @@ RETENTION = 24 * 3600
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store" / "relay.db"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def opened(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Relay]]:
     """Opens the store, each time as another process would; few free pages stay in the file."""
     monkeypatch.setattr(free_space, "_SPARE_PAGES", 16)
