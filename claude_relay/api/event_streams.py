@@ -10,7 +10,7 @@ import falcon
 
 from ..core import wire
 from ..core.jobs.feed import Cursor
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 from ..events import Filter, Hub, Places, Sink, StreamMessage, Subscription, open_collection, open_job, open_list
 from ..events.messages import KEEP_ALIVE
 from ..services import Relay
@@ -76,9 +76,9 @@ class Events:
         words = frozenset(word for word in (req.get_param("status") or "").split(",") if word)
         if words - set(wire.STATES):
             problem = f"must be one of {', '.join(wire.STATES)}"
-            raise InvalidRequest(problems=[Problem(field="status", problem=problem)])
+            raise InvalidRequest.at("status", problem)
         if (wants_text := _FLAGS.get(req.get_param("text") or "1")) is None:
-            raise InvalidRequest(problems=[Problem(field="text", problem="must be 0 or 1")])
+            raise InvalidRequest.at("text", "must be 0 or 1")
         which = Filter(
             owner=req.get_param("owner") if caller.sees_all else caller.owner,
             group=req.get_param("group") or None,
@@ -128,7 +128,7 @@ def parse_cursor(req: falcon.Request, relay: Relay) -> Cursor | None:
     try:
         return relay.event_feed.cursor(text)
     except ValueError as exc:
-        raise InvalidRequest(problems=[Problem(field=field, problem=str(exc))]) from None
+        raise InvalidRequest.at(field, str(exc)) from None
 
 
 class ConnectionSink:

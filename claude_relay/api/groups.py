@@ -63,6 +63,6 @@ def _parse_limit(body: dict[str, Any], field: str, current: float | None, *, int
         number = None
     if number is None or not math.isfinite(number) or (integer and not number.is_integer()):
         kind = "a whole number" if integer else "a number"
-        raise InvalidRequest(problems=[Problem(field=field, problem=f"must be {kind}, or null for no limit")])
+        raise InvalidRequest.at(field, f"must be {kind}, or null for no limit")
 
     return number

@@ -13,7 +13,7 @@ from falcon.media.multipart import BodyPart, MultipartForm, MultipartFormHandler
 from ..core.intake import from_form
 from ..core.intake.body import FIELDS
 from ..core.text.json_values import safe_quote
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 
 MEDIA_TYPE = "multipart/form-data"
 MAX_PARTS = 1_000
@@ -100,7 +100,7 @@ def _body(form: MultipartForm) -> dict[str, Any]:
     if files:
         others = body.get("files") or []
         if not isinstance(others, list):
-            raise InvalidRequest(problems=[Problem(field="files", problem="is given both as one value and in parts")])
+            raise InvalidRequest.at("files", "is given both as one value and in parts")
         body["files"] = [*others, *files]
 
     return body
@@ -130,8 +130,8 @@ def _text(part: BodyPart, name: str) -> str:
         return part.get_data().decode(charset).removeprefix("\ufeff")
     except (LookupError, ValueError):
         problem = f"is not text in {'UTF-8' if charset == 'utf-8' else safe_quote(charset)}: send it as UTF-8"
-        raise InvalidRequest(problems=[Problem(field=safe_quote(name), problem=problem)]) from None
+        raise InvalidRequest.at(safe_quote(name), problem) from None
 
 
 def _refused(problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field="body", problem=problem)])
+    return InvalidRequest.at("body", problem)

@@ -60,6 +60,6 @@ def _parse_cursor(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise InvalidRequest(problems=[Problem(field="cursor", problem="must be a whole number")])
+        raise InvalidRequest.at("cursor", "must be a whole number")
 
     return int(text)

@@ -12,7 +12,7 @@ from ..core.intake import from_form
 from ..core.text import strict_json
 from ..core.text.ndjson import loads_lines
 from ..core.text.sizes import format_size
-from ..errors import InvalidRequest, Problem, RelayError, TooLarge, UnsupportedMedia
+from ..errors import InvalidRequest, RelayError, TooLarge, UnsupportedMedia
 from . import multipart
 
 _FORM = "application/x-www-form-urlencoded"
@@ -115,7 +115,7 @@ def _is_json(data: bytes) -> bool:
 
 
 def _refused(problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field="body", problem=problem)])
+    return InvalidRequest.at("body", problem)
 
 
 def _wrong_count(count: str) -> InvalidRequest:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import logging
 import math
 import signal
@@ -47,8 +46,6 @@ log = logging.getLogger(__name__)
 _SEND_BYTES = 65_536
 #: A body of as many bytes arrives in one or two reads; after 8 KiB, as in waitress, its head would take a thread.
 _RECV_BYTES = 65_536
-#: Objects between two runs of the collector: more than the requests in flight make.
-_GC_THRESHOLD = 10_000
 #: The longest that a thread keeps the interpreter lock while others want it, in seconds. A thread that has requests in
 #: its queue never waits, so that after each statement the store's writer would wait for Python's five milliseconds.
 _SWITCH = 0.001
@@ -103,9 +100,6 @@ class Server:
         print(f"claude-relay API on {self._url}", file=sys.stderr, flush=True)  # noqa: T201
         log.info("api started", extra={"url": self._url, "version": __version__})
         self._supervisor.ready(f"listening on {self._url}")
-        # The modules stay: the collector need not walk them again (*measured*: 5 % of a submit's CPU).
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD)
         sys.setswitchinterval(_SWITCH)
         while not self._stopping.is_set():
             self._poll(1.0)

@@ -69,7 +69,7 @@ class Submit:
             strict=not form,
         )
         waits = preferred_wait(req) is not None
-        defers = deferred is not None and not waits and (req.content_length or 0) <= MAX_BODY
+        defers = not waits and (req.content_length or 0) <= MAX_BODY
         if deferred is not None and defers and self._defer(deferred, req, resp, submission, caller.owner, began):
             return
         with accept_span(self._tracer, req) as traceparent:

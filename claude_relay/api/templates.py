@@ -7,7 +7,7 @@ from collections.abc import Callable
 import falcon
 
 from ..core.intake import IntakeContext
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 from ..services import Relay
 from .auth import Caller
 from .request_bodies import Bodies
@@ -38,7 +38,7 @@ class TemplateByName:
         fields, form = self._bodies.object(req)
         if form or not isinstance(fields, dict):
             problem = 'must be a JSON object such as {"body": {"prompt": "Read {{text}}"}}'
-            raise InvalidRequest(problems=[Problem(field="body", problem=problem)])
+            raise InvalidRequest.at("body", problem)
         caller: Caller = req.context.caller
         answer, created = self._relay.templates.save(name, fields, self._intake, owner=caller.owner, now=self._clock())
         resp.status = falcon.HTTP_201 if created else falcon.HTTP_200

@@ -11,7 +11,7 @@ from ..core.jobs.failure import Repair
 from ..core.jobs.submission import Exchange
 from ..core.lazy_dataclass import dataclass
 from ..core.models.betas import read_betas
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 from .schema import adapt_schema
 
 DEFAULT_MAX_TOKENS = 4096
@@ -86,7 +86,7 @@ def build(
     try:
         betas = read_betas(raw.pop("betas", None))
     except ValueError as exc:
-        raise InvalidRequest(problems=[Problem(field="options.raw.betas", problem=str(exc))]) from exc
+        raise InvalidRequest.at("options.raw.betas", str(exc)) from exc
     raw.pop("messages", None)  # already used as the turns
     raw.pop("model", None)  # the job's model counts, which a fallback may have changed
     if isinstance(raw.get("output_config"), Mapping):
@@ -147,7 +147,7 @@ def _turns(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     raw = (request.get("options") or {}).get("raw") or {}
     given = raw.get("messages") or request.get("messages") or ()
     if not isinstance(given, Sequence) or not all(isinstance(turn, Mapping) for turn in given):
-        raise InvalidRequest(problems=[Problem(field="options.raw.messages", problem="must be a list of turns")])
+        raise InvalidRequest.at("options.raw.messages", "must be a list of turns")
     turns = [dict(turn) for turn in given]
     if not turns:
         prompt = request.get("prompt") or ""
@@ -157,9 +157,7 @@ def _turns(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     last = next((turn for turn in reversed(turns) if turn.get("role") == "user"), None)
     if last is None:
-        raise InvalidRequest(
-            problems=[Problem(field="messages", problem="must include a user turn, to which the files can be added")]
-        )
+        raise InvalidRequest.at("messages", "must include a user turn, to which the files can be added")
     content = last.get("content") or []
     last["content"] = [*files, *([{"type": "text", "text": content}] if isinstance(content, str) else content)]
 
@@ -173,14 +171,14 @@ def _block(file: Mapping[str, Any], number: int) -> dict[str, Any]:
         block: dict[str, Any] = {"type": kind, "source": {"type": "file", "file_id": file["fileId"]}}
         return block | ({"title": file["name"]} if file.get("name") and kind == "document" else {})
     if not isinstance(data, str):
-        raise InvalidRequest(problems=[Problem(field=f"files[{number}]", problem="has no data to send")])
+        raise InvalidRequest.at(f"files[{number}]", "has no data to send")
 
     media_type = media_type or next(
         (kind for prefix, kind in _BASE64_PREFIXES.items() if data.startswith(prefix)), None
     )
     if media_type is None:
         problem = "is required: the data does not look like a PDF, PNG, JPEG, GIF or WebP"
-        raise InvalidRequest(problems=[Problem(field=f"files[{number}].mediaType", problem=problem)])
+        raise InvalidRequest.at(f"files[{number}].mediaType", problem)
     source = {"type": "base64", "media_type": media_type, "data": data}
     if media_type.startswith("image/"):
         return {"type": "image", "source": source}

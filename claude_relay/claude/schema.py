@@ -170,7 +170,7 @@ def _problem(schema: Mapping[str, Any]) -> str | None:
 def validate(schema: Mapping[str, Any]) -> None:
     """Raise `InvalidRequest` for an unusable schema, before it costs a call."""
     if (problem := schema_problem(schema)) is not None:
-        raise InvalidRequest(problems=[Problem(field="options.outputSchema", problem=problem)])
+        raise InvalidRequest.at("options.outputSchema", problem)
 
 
 def _adapt(schema: Any) -> dict[str, Any]:

@@ -242,7 +242,7 @@ def _parked(facts: AlertFacts) -> Alert | None:
     reason, since = facts.parked
     upstream = f" {facts.park_detail.rstrip('.')}." if facts.park_detail else ""
     message = (
-        f"The queue is parked ({reason}) since {timestamp(since)}: {_jobs(facts.waiting)}, nothing is lost."
+        f"The queue is parked ({reason}) since {timestamp(since)}: {jobs_wait(facts.waiting)}, nothing is lost."
         f"{upstream} {park.cure_in_words(reason)}"
     )
     first = "once the worker runs with the new key" if reason == park.KEY_REFUSED else "once that is done"
@@ -298,7 +298,9 @@ def _worker(facts: AlertFacts) -> Alert | None:
     if not overdue and not facts.workers_seen:
         return None  # no worker ever ran, and nothing is due
     since = max(facts.workers_seen, default=facts.overdue_since or facts.now)
-    message = f"No worker has been seen since {timestamp(since)}: {_jobs(facts.waiting)}, and no callbacks are sent."
+    message = (
+        f"No worker has been seen since {timestamp(since)}: {jobs_wait(facts.waiting)}, and no callbacks are sent."
+    )
 
     return Alert(
         cause="no_worker",
@@ -387,7 +389,8 @@ def _day(text: str) -> datetime:
     return datetime.fromisoformat(text[:10]).replace(tzinfo=timezone.utc)
 
 
-def _jobs(waiting: int) -> str:
+def jobs_wait(waiting: int) -> str:
+    """The number of waiting jobs, with the verb in its form."""
     return "1 job waits" if waiting == 1 else f"{waiting:,} jobs wait"
 
 

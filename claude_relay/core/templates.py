@@ -225,9 +225,7 @@ class _Filling:
     def _take(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
-            raise InvalidRequest(
-                problems=[Problem(field="variables", problem=f"make a body of more than {self._limit:,} bytes")]
-            )
+            raise InvalidRequest.at("variables", f"make a body of more than {self._limit:,} bytes")
 
 
 def _quote(name: str) -> str:

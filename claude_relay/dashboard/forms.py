@@ -12,7 +12,7 @@ from falcon.media.multipart import MultipartFormHandler, MultipartParseError
 
 from ..core.lazy_dataclass import dataclass
 from ..core.text.sizes import format_size
-from ..errors import InvalidRequest, Problem, TooLarge, UnsupportedMedia
+from ..errors import InvalidRequest, TooLarge, UnsupportedMedia
 
 _MAX_FIELDS = 2000
 
@@ -95,4 +95,4 @@ def _gathered(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _refused(problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field="form", problem=problem)])
+    return InvalidRequest.at("form", problem)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from ..core.keys import Scope
 from ..core.text.json_values import safe_quote
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 from .site import Page, Visit
 
 _PATH = "/dashboard/groups"
@@ -65,6 +65,6 @@ def number(text: str, field: str, *, whole: bool = False) -> float | None:
     if not math.isfinite(value) or (whole and not value.is_integer()):
         kind = "a whole number" if whole else "a number"
         problem = f"must be {kind}, or empty for no limit, not {safe_quote(text)}"
-        raise InvalidRequest(problems=[Problem(field=field, problem=problem)])
+        raise InvalidRequest.at(field, problem)
 
     return value

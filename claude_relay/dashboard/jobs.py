@@ -11,7 +11,7 @@ from ..core.intake.query import job_filter
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import FILTERS, JobFilter
 from ..core.text.ids import REQUEST_ID
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 from ..services import JobRef
 from ..services import Page as JobPage
 from .acts import MAX_JOBS, Kind, costs, kind_of, perform
@@ -121,7 +121,7 @@ class Jobs(Page):
         """The filter in the query; raises `InvalidRequest` with every problem at once."""
         cursor, status = visit.param("cursor") or None, visit.param("status")
         if cursor and not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
-            raise InvalidRequest(problems=[Problem(field="cursor", problem="must be that of a page here")])
+            raise InvalidRequest.at("cursor", "must be that of a page here")
         named = {name: visit.param(name) for name in FILTERS if visit.param(name)}
         if status == State.HELD.value:
             del named["status"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.jobs.job_filter import JobFilter
 from ..core.keys import Scope
 from ..core.text.rates import Rate, parse_rate
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 from .groups import PAGE, number
 from .site import Page, Visit, unknown_act
 
@@ -77,7 +77,7 @@ def _rate(text: str) -> Rate | None:
     try:
         return parse_rate(text)
     except ValueError as exc:
-        raise InvalidRequest(problems=[Problem(field="rate", problem=str(exc))]) from None
+        raise InvalidRequest.at("rate", str(exc)) from None
 
 
 def _spent(report: dict[str, object]) -> dict[str, float | None]:

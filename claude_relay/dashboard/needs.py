@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 from urllib.parse import urlencode
 
-from ..core.alerts import Alert
+from ..core.alerts import Alert, jobs_wait
 from ..core.jobs.holds import HoldKind, HoldScope
 from ..core.keys import ADMIN
 from ..core.lazy_dataclass import dataclass
@@ -89,7 +89,9 @@ def describe_workers(workers: Sequence[Mapping[str, Any]], *, waiting: int, aler
     if len(silent) == len(workers):
         if any(alert.kind == "no_worker" for alert in alerts):
             return []
-        text = f"{_jobs(waiting)}, and no callback is sent until one runs." if waiting else "Jobs will wait for one."
+        text = (
+            f"{jobs_wait(waiting)}, and no callback is sent until one runs." if waiting else "Jobs will wait for one."
+        )
         level = "bad" if waiting else "wait"
         return [Need(level=level, title="No worker runs", text=text, command="claude-relay worker")]
     if not silent:
@@ -161,7 +163,9 @@ def describe_stops(state: Mapping[str, Any], waiting: Mapping[str, int]) -> list
     if drain := state["drain"]:
         calls = "1 call runs" if drain["running"] == 1 else f"{drain['running']:,} calls run"
         rest = (
-            "Nothing runs any more: it can be stopped." if drain["idle"] else f"{calls}, and {_jobs(drain['waiting'])}."
+            "Nothing runs any more: it can be stopped."
+            if drain["idle"]
+            else f"{calls}, and {jobs_wait(drain['waiting'])}."
         )
         text = f"Submits are answered with 503. {rest}"
         act = Act(label="Accept jobs again", fields={"act": "resume"})
@@ -212,10 +216,6 @@ def _over_budget(key: str, waiting: int, until: str) -> Need:
         text = f"The daily budget of this key is spent, and none of its jobs waits. New ones would{until}."
         return Need(level="info", title=f"Over budget: {key}", text=text, links=links)
     path = f"/dashboard/jobs?{urlencode({'status': 'pending', 'key': key})}"
-    text = f"{_jobs(waiting)}{until}: the daily budget of this key is spent. Calls that run are paid."
+    text = f"{jobs_wait(waiting)}{until}: the daily budget of this key is spent. Calls that run are paid."
 
     return Need(level="bad", title=f"Over budget: {key}", text=text, links=[("Its jobs that wait", path), *links])
-
-
-def _jobs(count: int) -> str:
-    return "1 job waits" if count == 1 else f"{count:,} jobs wait"

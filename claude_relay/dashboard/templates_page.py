@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from ..core.keys import ADMIN, Scope
 from ..core.text import strict_json
-from ..errors import InvalidRequest, NotFound, Problem, RelayError
+from ..errors import InvalidRequest, NotFound, RelayError
 from .rendering import pretty
 from .site import Page, Visit, unknown_act
 
@@ -88,4 +88,4 @@ def _body(text: str) -> Any:
     try:
         return strict_json.loads(text.encode("utf-8", "surrogatepass"))
     except InvalidRequest as exc:
-        raise InvalidRequest(problems=[Problem(field="body", problem=str(exc))]) from None
+        raise InvalidRequest.at("body", str(exc)) from None

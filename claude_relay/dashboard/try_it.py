@@ -10,7 +10,7 @@ from typing import Any
 from ..core.keys import Scope
 from ..core.lazy_dataclass import dataclass
 from ..core.text import strict_json
-from ..errors import InvalidRequest, Problem, RelayError
+from ..errors import InvalidRequest, RelayError
 from ..services import JobRef
 from .forms import Form
 from .rendering import pretty
@@ -166,9 +166,9 @@ def _more(text: str) -> dict[str, Any]:
     try:
         value = strict_json.loads(text.encode())
     except InvalidRequest as exc:
-        raise InvalidRequest(problems=[Problem(field="more", problem=str(exc))]) from None
+        raise InvalidRequest.at("more", str(exc)) from None
     if not isinstance(value, dict):
-        raise InvalidRequest(problems=[Problem(field="more", problem="must be a JSON object")])
+        raise InvalidRequest.at("more", "must be a JSON object")
 
     return value
 

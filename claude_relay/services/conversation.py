@@ -17,7 +17,7 @@ from ..core.jobs.job import Job, Retain, State
 from ..core.jobs.submission import Continuation, Exchange, Submission
 from ..core.lazy_dataclass import dataclass
 from ..core.wire import timestamp
-from ..errors import Conflict, InvalidRequest, NotFound, Problem
+from ..errors import Conflict, InvalidRequest, NotFound
 from . import model_fallback
 
 if TYPE_CHECKING:
@@ -172,4 +172,4 @@ def _with_fetched(tx: ReadTransaction, job_id: str, request: dict[str, Any]) -> 
 
 
 def _invalid(problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=_FIELD, problem=problem)])
+    return InvalidRequest.at(_FIELD, problem)

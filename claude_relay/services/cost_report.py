@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.money.spend import GROUPINGS, Span, SpendSummary, day_of, spend_days, summarize
-from ..errors import InvalidRequest, Problem
+from ..errors import InvalidRequest
 
 if TYPE_CHECKING:
     from ..core.jobs.job_filter import JobFilter
@@ -26,7 +26,7 @@ def cost_report(tx: ReadTransaction, *, by: str, which: JobFilter) -> dict[str, 
     included, except where a host, a status or an error is asked for (`"basis": "jobs"`).
     """
     if by not in GROUPINGS:
-        raise InvalidRequest(problems=[Problem(field="by", problem=f"must be one of {', '.join(GROUPINGS)}")])
+        raise InvalidRequest.at("by", f"must be one of {', '.join(GROUPINGS)}")
     days = Span.between(which.since, which.until)
     rows = _of_stored_jobs(tx, by, days, which) if which.reads_jobs else tx.costs(by=by, days=days, which=which)
 

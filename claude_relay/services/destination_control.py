@@ -13,7 +13,7 @@ from ..core.jobs.holds import HoldScope, QueueHold
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
 from ..core.text.ids import uuid7
-from ..errors import Conflict, InvalidRequest, Problem
+from ..errors import Conflict, InvalidRequest
 from . import outcomes
 from .transactions import transaction
 
@@ -99,6 +99,6 @@ def _checked(name: str) -> str:
     """The name, if it is that of a destination; raises `InvalidRequest`."""
     if not name.startswith(("http://", "https://")) or destination_of(name) != name or len(name) > 300:
         problem = "must be scheme, host and port of a webhook, such as https://hook.example"
-        raise InvalidRequest(problems=[Problem(field="destination", problem=problem)])
+        raise InvalidRequest.at("destination", problem)
 
     return name

@@ -18,6 +18,7 @@ from .engines import engine_of
 
 if TYPE_CHECKING:
     from ..core.models.catalog import ModelCatalog
+    from ..core.money.prices import PriceList
     from ..ports import ReadyQueue, Store, TextSource
     from ..services import Relay
     from ..services.model_catalog import CachedModelCatalog
@@ -65,7 +66,7 @@ def open_worker_relay(settings: Settings, *, create: bool = False, reserve: Disk
         opened.notifier,
         policy(settings),
         disk_problem=opened.disk_problem,
-        model_catalog=_catalog(settings, opened.store),
+        model_catalog=_catalog(settings, opened.store, prices),
         prices=prices,
         read_clocks=opened.clocks,
         on_clock_step=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
@@ -88,7 +89,7 @@ def open_relay_for_reading(settings: Settings) -> Iterator[Relay]:
     @functools.cache
     def catalog() -> ModelCatalog:
         """Most reads need none."""
-        return _catalog(settings, store)()
+        return _catalog(settings, store, prices)()
 
     try:
         yield Relay(store, NoNotifier(), policy(settings), model_catalog=catalog, prices=prices)
@@ -106,10 +107,10 @@ def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
         opened.close()
 
 
-def _catalog(settings: Settings, store: Store) -> CachedModelCatalog:
+def _catalog(settings: Settings, store: Store, prices: PriceList) -> CachedModelCatalog:
     from ..services.model_catalog import CachedModelCatalog
 
-    return CachedModelCatalog(store, provider=settings.provider, prices=load_prices(settings.prices).output_prices())
+    return CachedModelCatalog(store, provider=settings.provider, prices=prices.output_prices())
 
 
 def text_source(settings: Settings) -> TextSource:

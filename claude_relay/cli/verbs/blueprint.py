@@ -24,7 +24,7 @@ from ...blueprints import (
 from ...core.keys import Scope
 from ...core.templates import parse_reference
 from ...core.text.ids import GROUP
-from ...errors import ConfigError, Conflict, InvalidRequest, Problem
+from ...errors import ConfigError, Conflict, InvalidRequest
 from ..render.output import Output, json_option, pass_output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -158,14 +158,12 @@ def _relay_url(output: Output, url: str | None) -> str:
     try:
         return parse_url(chosen).rstrip("/")
     except ValueError as exc:
-        raise InvalidRequest(problems=[Problem(field="--url", problem=str(exc))]) from exc
+        raise InvalidRequest.at("--url", str(exc)) from exc
 
 
 def _group(name: str) -> str:
     if not GROUP.fullmatch(name):
-        raise InvalidRequest(
-            problems=[Problem(field="--group", problem="must be 1 to 64 letters, digits, dots, dashes or underscores")]
-        )
+        raise InvalidRequest.at("--group", "must be 1 to 64 letters, digits, dots, dashes or underscores")
 
     return name
 
@@ -176,7 +174,7 @@ def _webhook(url: str | None) -> str:
     if url is None:
         return WEBHOOK_PLACEHOLDER
     if problem := webhook_url_problem(url):
-        raise InvalidRequest(problems=[Problem(field="--webhook", problem=problem)])
+        raise InvalidRequest.at("--webhook", problem)
 
     return url
 
@@ -188,7 +186,7 @@ def _template(name: str | None, variant: str) -> str:
         return TEMPLATE_PLACEHOLDER
     if name is not None and parse_reference(name) is None:
         problem = "must be the name of a template, such as faktura or faktura@3"
-        raise InvalidRequest(problems=[Problem(field="--template", problem=problem)])
+        raise InvalidRequest.at("--template", problem)
 
     return name or ("faktura" if variant == "invoice" else TEMPLATE_PLACEHOLDER)
 
@@ -227,9 +225,7 @@ def _write_scenario(output: Output, scenario: Scenario, folder: Path | None, *, 
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644), "w") as file:
             file.write(text)
     except OSError as exc:
-        raise InvalidRequest(
-            problems=[Problem(field="--output", problem=f"{path} cannot be written: {exc.strerror}")]
-        ) from exc
+        raise InvalidRequest.at("--output", f"{path} cannot be written: {exc.strerror}") from exc
     if output.json:
         output.record({"file": str(path), "name": scenario.content["name"], "blueprint": scenario.content})
     else:

@@ -15,7 +15,7 @@ import click
 
 from ...core.text import strict_json
 from ...core.text.durations import parse_duration
-from ...errors import InvalidRequest, Problem
+from ...errors import InvalidRequest
 from ..client import RelayClient, open_client
 from ..input_files import InputFile, check_arguments, decode_text, file_name, read_bytes, read_stdin, read_text
 from ..render.output import Output, json_option, pass_output
@@ -196,7 +196,7 @@ def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str
     if options["body_file"] is not None:
         loaded = _read_json(options["body_file"], "--from-json")
         if not isinstance(loaded, dict):
-            raise InvalidRequest(problems=[Problem(field="--from-json", problem="must hold a JSON object")])
+            raise InvalidRequest.at("--from-json", "must hold a JSON object")
         body = loaded
     if options["template"]:
         body["template"] = options["template"]

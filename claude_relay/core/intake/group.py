@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import InvalidRequest, Problem
+from ...errors import InvalidRequest
 from ..text.ids import GROUP
 
 #: The rule in words, after "must be".
@@ -17,6 +17,6 @@ def is_group_name(name: str) -> bool:
 def check_group_name(name: str, *, field: str = "group") -> str:
     """Return the name; raises `InvalidRequest` for one that no job can have."""
     if not is_group_name(name):
-        raise InvalidRequest(problems=[Problem(field=field, problem=f"must be {GROUP_RULE}")])
+        raise InvalidRequest.at(field, f"must be {GROUP_RULE}")
 
     return name

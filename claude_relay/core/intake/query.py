@@ -34,7 +34,7 @@ def parse_limit(limit: str | int | None, *, default: int) -> int:
     if isinstance(limit, str):
         limit = int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= 6 else 0
     if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequest(problems=[Problem(field="limit", problem=f"must be a whole number from 1 to {MAX_LIMIT}")])
+        raise InvalidRequest.at("limit", f"must be a whole number from 1 to {MAX_LIMIT}")
 
     return limit
 
@@ -44,7 +44,7 @@ def parse_page_cursor(cursor: str | None) -> str | None:
     if not cursor:
         return None
     if not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
-        raise InvalidRequest(problems=[Problem(field="cursor", problem="must be that of the page before, unchanged")])
+        raise InvalidRequest.at("cursor", "must be that of the page before, unchanged")
 
     return cursor
 
@@ -67,7 +67,7 @@ def parse_time_or_age(field: str, text: str | None, *, now: float, end: bool = F
         return rfc_3339(text)
     except ValueError:
         problem = "must be a time such as 2026-01-15T10:30:00Z, a day or month such as 2026-01-15, or an age such as 2h"
-        raise InvalidRequest(problems=[Problem(field=field, problem=problem)]) from None
+        raise InvalidRequest.at(field, problem) from None
 
 
 def _day_or_month(text: str) -> tuple[float, float] | None:
@@ -170,6 +170,6 @@ def parse_redeliver_url(url: Any, check: Callable[[str], str | None]) -> str | N
         return None
     problem = check(url) if isinstance(url, str) else "must be an http(s) URL"
     if problem:
-        raise InvalidRequest(problems=[Problem(field="url", problem=problem)])
+        raise InvalidRequest.at("url", problem)
 
     return str(url)

@@ -51,9 +51,7 @@ def check_template(body: object, *, now: float, context: IntakeContext, at: str 
         raise InvalidRequest.at(at, text)
     for name in _NOT_IN_TEMPLATE:
         if name in body:
-            raise InvalidRequest(
-                problems=[Problem(field=f"{at}.{name}", problem="cannot be part of a template: only of a submit")]
-            )
+            raise InvalidRequest.at(f"{at}.{name}", "cannot be part of a template: only of a submit")
 
     try:
         compiled = Compiled(body)

@@ -14,7 +14,7 @@ import re
 from itertools import accumulate
 from typing import Any, NoReturn
 
-from ...errors import InvalidRequest, Problem
+from ...errors import InvalidRequest
 from .json_values import MAX_DEPTH, MAX_DIGITS, TOO_DEEP, TOO_LONG, find_problems, safe_quote
 from .written_numbers import read_number
 
@@ -245,7 +245,7 @@ def _constant(word: str) -> NoReturn:
 
 
 def _refuse(problem: str) -> NoReturn:
-    raise InvalidRequest(problems=[Problem(field="body", problem=problem)])
+    raise InvalidRequest.at("body", problem)
 
 
 _DECODER = json.JSONDecoder(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from ...errors import Conflict, InvalidRequest, NotFound, Problem
+from ...errors import Conflict, InvalidRequest, NotFound
 from .. import migrate
 from . import integrity
 from .rescue import read_notice
@@ -81,7 +81,7 @@ def _check_backup(backup: Path) -> str:
 def _unusable(backup: Path, why: str) -> InvalidRequest:
     problem = f"is not a usable backup: {why}. Nothing was changed."
 
-    return InvalidRequest(problems=[Problem(field=str(backup), problem=problem)])
+    return InvalidRequest.at(str(backup), problem)
 
 
 def _check_unused(store: Path, *, keep_log: bool) -> None:
