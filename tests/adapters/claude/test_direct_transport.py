@@ -3,6 +3,7 @@
 import socket
 import threading
 from contextlib import contextmanager
+from http.client import parse_headers
 
 import httpx2
 import pytest
@@ -13,9 +14,22 @@ from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
 from tests.support.claude_caller import Caller, a_prompt
 
 
+def read_request(sock):
+    """Reads the whole request: a close with unread bytes would reset the connection."""
+    with sock.makefile("rb") as stream:
+        stream.readline()
+        headers = parse_headers(stream)
+        if headers["Transfer-Encoding"] == "chunked":
+            while stream.readline().strip() not in (b"0", b""):
+                stream.readline()
+            stream.readline()
+        else:
+            stream.read(int(headers["Content-Length"] or 0))
+
+
 @contextmanager
 def a_server(answer, *, read=True):
-    """Serves each connection with those bytes, after one read of the request."""
+    """Serves each connection with those bytes, after it has read the request, or without reading it."""
     connections = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -26,10 +40,8 @@ def a_server(answer, *, read=True):
                 except OSError:
                     return
                 connections.append(sock)
-                if read:  # whole: a close with unread bytes resets the connection
-                    request = sock.recv(65_536)
-                    while request.endswith(b"\r\n\r\n") and b"content-length: 0" not in request.lower():
-                        request += sock.recv(65_536)
+                if read:
+                    read_request(sock)
                 sock.sendall(answer)
                 if answer:
                     sock.close()
