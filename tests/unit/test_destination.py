@@ -54,7 +54,10 @@ def test_a_few_failures_change_nothing_and_one_answer_ends_the_row() -> None:
 
 
 def test_local_faults_never_count() -> None:
-    assert after([Reply(error="no resolver", local_fault=True)] * 100) is None
+    local = Reply(error="no resolver", local_fault=True)
+
+    assert after([local] * 100) is None
+    assert after([FAILED, local]) == after([FAILED])  # and they end no row of failures either
 
 
 def test_after_repeated_failures_there_is_one_probe_at_a_time() -> None:
@@ -75,8 +78,9 @@ def test_the_pauses_between_probes_grow_up_to_the_longest() -> None:
         known = again
         pauses.append(known.not_before - now)
 
+    assert (slowed().probes, slowed().not_before, known.probes) == (0, rules.FIRST_PAUSE / 2, 10)
     assert pauses == sorted(pauses)
-    assert pauses[0] <= 2.0 and pauses[-1] == rules.LONGEST_PAUSE / 2  # chance 0: the shorter half
+    assert pauses[0] == rules.FIRST_PAUSE and pauses[-1] == rules.LONGEST_PAUSE / 2  # chance 0: the shorter half
     assert known.failing_since == 0.0
 
 
@@ -206,6 +210,8 @@ def test_a_delivery_outlives_its_schedule_until_its_destination_is_silent_for_lo
     assert not given_up(1001.0, late)  # not waited long enough
     assert not given_up(0.0, late - 1)  # it may come back
     assert not given_up(1000.0, late, schedule=(3600.0,))  # jitter and all, its schedule is not over
+    assert not given_up(1000.0, 1000.0 + 4319.0, schedule=(3600.0,))
+    assert given_up(1000.0, 1000.0 + 4320.0, schedule=(3600.0,))
     assert not rules.may_expire(Destination(name=HERE, failing_since=0.0), opened_at=0.0, schedule=(), now=late)
 
 
@@ -214,3 +220,18 @@ def test_a_redelivery_brings_the_next_probe_forward() -> None:
 
     assert rules.probe_soon(far, now=10.0).not_before == 11.0
     assert rules.probe_soon(far, now=59.5).not_before == 60.0
+    well = Destination(name=HERE, not_before=60.0)
+    assert rules.probe_soon(well, now=10.0) is well
+
+
+@pytest.mark.parametrize(("busy", "more"), [(0, 2), (1, 1), (2, 0), (3, 0)])
+def test_a_recovering_destination_gets_as_many_at_once_as_it_has_answered(busy: int, more: int) -> None:
+    """Those on their way count, and a number that was lowered meanwhile is no debt."""
+    assert rules.capacity(Destination(name=HERE, successes=2), busy=busy, now=0.0) == more
+    assert rules.capacity(None, busy=busy, now=0.0, at_once=2) == more
+
+
+def test_the_last_free_sender_sends_what_is_due_this_moment() -> None:
+    dues = [DueDestination(destination="https://a", due_at=5.0), DueDestination(destination="https://b", due_at=6.0)]
+
+    assert rules.allocate(dues, {}, free=1, senders=64, now=5.0) == {"https://a": 1}
