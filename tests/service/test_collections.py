@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import json
 import random
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from claude_relay.core.collections.csv_output import CsvForm
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.job_filter import JobFilter
 from claude_relay.core.policy import Policy
@@ -64,6 +67,34 @@ def test_a_held_row_is_released_by_a_retry_of_its_job(relay: Relay, clock: Clock
     assert (body["status"], body["generation"]) == ("completed", 1)
     with pytest.raises(Conflict, match="is row 1 of collection c"):
         relay.retry(JobRef(request_id="c:1"))
+
+
+def test_a_long_text_of_a_row_is_stored_once(store: Store, relay: Relay, clock: Clock) -> None:
+    """
+    A row takes the space of a job: its text stands in the request alone, and comes back in the results.
+
+    Also after a retry with other options, which replaces that request.
+    """
+    rows = [{"text": f'Sa "nei"\n{number} ' * 40, "n": number} for number in range(2)]
+    create(relay, clock, rows=rows, template={"prompt": "Les {{text}} ({{n}})", "onInterrupt": "hold"})
+    first, second = relay.execution.claim("w", limit=2)
+    relay.execution.sending(first)
+    relay.execution.reap(first.job.id, first.token, why="killed")
+    relay.execution.complete(second, a_completion())
+    relay.retry(JobRef(request_id="c:1"), options={"maxTokens": 77, "systemPrompt": "Svar på norsk."})
+    assert finish(relay) == 1
+
+    with_text = [each for each in _stored_texts(store) if each.count("nei") > 0]
+    assert [each.count("nei") for each in with_text] == [40, 40]
+    lines = list(csv.DictReader(io.StringIO(b"".join(relay.collection_results.csv(C, CsvForm())).decode(), newline="")))
+    assert [(line["text"], line["n"]) for line in lines] == [(row["text"], str(row["n"])) for row in rows]
+
+
+def _stored_texts(store: Store) -> list[str]:
+    def look(tx: Any) -> list[str]:
+        return [value for row in tx._run("SELECT request, variables FROM requests", ()) for value in row if value]
+
+    return store.read(look)
 
 
 def test_rows_are_seen_by_nobody_before_all_are_there(store: Store, relay: Relay, clock: Clock) -> None:
