@@ -52,11 +52,11 @@ _FORM_NAMES = {"systemPrompt": "system", "files": "file", "rows": "file", "jobs"
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """What was typed into a form that was refused, and what is wrong with each field."""
+    """A form that was refused: the values that were typed, and the problems of each field."""
 
     act: str
     form: Form = field(repr=False)
-    text: str
+    text: str = field(repr=False)
     wrong: Mapping[str, str]
 
     @classmethod

@@ -147,9 +147,7 @@ class Visit:
 
     def wrong(self, act: str, name: str) -> str:
         """The problem of a field of a form that was refused."""
-        refused = self.refusal is not None and self.refusal.act == act
-
-        return self.refusal.wrong.get(name, "") if refused and self.refusal is not None else ""
+        return self.refusal.wrong.get(name, "") if self.refusal is not None and self.refusal.act == act else ""
 
     def ref(self, request_id: str) -> JobRef:
         """A job that the page's path names."""

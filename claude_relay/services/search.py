@@ -91,7 +91,9 @@ class Search:
         self, tx: ReadTransaction, which: JobFilter, *, indexed: bool, step: int
     ) -> Iterator[tuple[Sequence[str], str | None, int]]:
         """
-        Jobs that match all but the text, newest first, in steps: their ids, the last id that was looked at, the work.
+        Jobs that match all but the text, newest first, in steps.
+
+        Of each step the ids, the last id that was looked at, and the work.
 
         The first ones are the newest of all, as what is frequent is among them; then the index names the others. None
         for the last id: there are no more.
