@@ -47,7 +47,7 @@ class Facts:
 
 
 def marks_of(job: Facts) -> Iterator[int]:
-    """The marks of a job; of its owner only those of pairs, as it has one of its own by itself."""
+    """The marks of a job; of its owner only those of pairs, as it has one by itself."""
     values = {
         "owner": [job.owner],
         "group": [job.group],
