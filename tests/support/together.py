@@ -22,15 +22,15 @@ def together(store: SqliteStore, *writes: Callable[[], Any]) -> Sequence[Any]:
         except Exception as exc:
             results[number] = exc
 
-    threads = [threading.Thread(target=store.write, args=(lambda tx: busy.set() or go_on.wait(30),))]
+    threads = [threading.Thread(target=store.write, args=(lambda tx: busy.set() or go_on.wait(60),))]
     threads[0].start()
-    assert busy.wait(30)
+    assert busy.wait(60)
     for number in range(len(writes)):
         threads.append(threading.Thread(target=run, args=(number,)))
         threads[-1].start()
         eventually(lambda number=number: len(store._writer._queue) == number + 1)
     go_on.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
     return results
