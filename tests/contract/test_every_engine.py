@@ -22,6 +22,7 @@ from claude_relay.errors import Conflict, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.clock_step import read_clocks
+from claude_relay.storage.sqlite import connection
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 from tests.support.places import Place, open_at
 
@@ -31,7 +32,14 @@ def relay(store: Store) -> Relay:
     return Relay(store, QuietNotifier(), Policy())
 
 
+@pytest.fixture(autouse=True)
+def no_lock_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many writers on a busy machine hold SQLite's lock for longer than one waits for it."""
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT", 60.0)
+
+
 def _claim_all(place: Place, name: str, out: multiprocessing.Queue) -> None:
+    connection.BUSY_TIMEOUT = 60.0
     relay = Relay(open_at(place), QuietNotifier(), Policy())
     mine = []
     while claimed := relay.execution.claim(name, limit=7):

@@ -25,6 +25,7 @@ from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_submission
 from tests.support.many_jobs import fill, purge
 from tests.support.postgres import Cluster
+from tests.support.together import wait_until_idle
 
 _SMALL, _LARGE, _PROOF = (4_800, 1_200), (12_000, 4_000), (1_000_000, 100_000)
 
@@ -336,6 +337,7 @@ def test_numbers_are_what_a_count_returns(store: Store) -> None:
     assert purge(store, late) > 9
     for _ in range(2):
         assert store.read(kept_numbers) == store.read(counted_numbers)
+        wait_until_idle(store)
         store._writer._fold_numbers()
     rows = store.read(
         lambda tx: tx._run("SELECT count(*), count(DISTINCT kind || state || grp || owner) FROM tallies", ())

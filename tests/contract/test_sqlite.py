@@ -31,7 +31,7 @@ from claude_relay.storage.sqlite.connection import BUSY_TIMEOUT
 from claude_relay.storage.sqlite.restore import restore
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
-from tests.support.together import together
+from tests.support.together import together, wait_until_idle
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,9 +78,11 @@ store.close()
 def test_new_jobs_alone_are_one_statement(store: SqliteStore, relay: Relay) -> None:
     """The cost of a 202: for each other statement the writer's thread would wait for the interpreter lock again."""
     relay.submit(a_submission())  # the clock is minded, the queue counted
+    wait_until_idle(store)
     output: list[str] = []
     store._writing.exec_trace = lambda cursor, sql, values: not output.append(sql.split("(")[0].strip())
     relay.submit_many([replace(a_submission(), request_id=None) for _ in range(30)])
+    wait_until_idle(store)
     store._writing.exec_trace = None
 
     assert output == ["INSERT INTO new_jobs"]
