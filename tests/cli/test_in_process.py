@@ -24,6 +24,7 @@ from claude_relay.core.keys import Scope
 from claude_relay.errors import RelayError, TimedOut
 from claude_relay.services import Relay
 from tests.support.builders import a_submission
+from tests.support.ports import free_port
 
 Run = Callable[..., tuple[int, str, str]]
 OLD = encode_secret(b"o" * 32)
@@ -98,7 +99,7 @@ def posted(port: int, *requests: tuple[bytes, dict[str, str]]) -> threading.Thre
     def post() -> None:
         for body, headers in requests:
             while True:
-                client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 try:
                     client.request("POST", "/", body, headers)
                     client.getresponse().read()
@@ -111,12 +112,6 @@ def posted(port: int, *requests: tuple[bytes, dict[str, str]]) -> threading.Thre
     thread = threading.Thread(target=post, daemon=True)
     thread.start()
     return thread
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_listen_prints_each_callback_and_whether_its_signature_is_valid(

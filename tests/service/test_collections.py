@@ -128,7 +128,7 @@ def test_rows_that_end_together_create_one_callback(store: Store, relay: Relay, 
     start = threading.Barrier(20)
 
     def end(items: list[Any]) -> None:
-        start.wait(10)
+        start.wait(60)
         for item in items:
             relay.execution.complete(item, a_completion())
 
@@ -136,7 +136,7 @@ def test_rows_that_end_together_create_one_callback(store: Store, relay: Relay, 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     [body] = callbacks(relay)
 
     assert (body["completed"], body["failed"], len(body["results"])) == (40, 0, 40)

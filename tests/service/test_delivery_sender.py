@@ -39,7 +39,7 @@ class Echo:
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         self.posts.append(headers["webhook-id"])
-        self.hold.wait(20)
+        self.hold.wait(60)
         return Reply(status=200, ms=1, excerpt=json.dumps(dict(headers)))
 
 
@@ -161,7 +161,7 @@ def test_a_post_in_flight_is_renewed_for_as_long_as_it_takes(relay: Relay, echo:
     answered(relay, "r-1")
     eventually(lambda: echo.posts)
     first = expiry(relay)
-    eventually(lambda: expiry(relay) > first + 2, within=20)
+    eventually(lambda: expiry(relay) > first + 2)
     echo.hold.set()
     eventually(lambda: delivered(relay, "r-1"))
 
@@ -242,7 +242,7 @@ def test_a_reply_that_comes_during_the_stop_is_recorded(relay: Relay) -> None:
     answered(relay, "r-1")
     eventually(lambda: echo.posts)
     threading.Timer(0.2, echo.hold.set).start()
-    senders.stop(10)
+    senders.stop(60)
 
     assert delivered(relay, "r-1")
 
