@@ -290,7 +290,8 @@ class _Proof:
             for mutant in mutants:
                 if time.monotonic() > until:
                     break
-                tests = [name for name in tests_of(mutant) if name in self._items][:_MOST_TESTS]
+                most = _MOST_TESTS if mutant.function and mutant.statement else 2 * _MOST_TESTS
+                tests = [name for name in tests_of(mutant) if name in self._items][:most]
                 if tests and not counts:
                     assert not self._run((), tests), "the tests fail without a change"
                 killed = bool(tests) and self._noticed(mutant, tests, checkout)
@@ -329,10 +330,11 @@ class _Proof:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             if not (child := os.fork()):
                 try:
-                    nowhere = os.open(os.devnull, os.O_RDWR)
+                    config, nowhere = self._session.config, os.open(os.devnull, os.O_RDWR)
                     for descriptor in (1, 2):
                         os.dup2(nowhere, descriptor)
-                    self._session.config._tmp_path_factory._basetemp = Path(folder)  # type: ignore[attr-defined]
+                    config.pluginmanager.unregister(name="terminalreporter")
+                    config._tmp_path_factory._basetemp = Path(folder)  # type: ignore[attr-defined]
                     self._in_fork = True
                     for function, code in exchanges:
                         function.__code__ = code
@@ -352,7 +354,11 @@ class _Proof:
 
 
 def tests_by_statement(path: Path) -> Callable[[Mutant], list[str]]:
-    """The tests of a mutant, the fastest first: those that ran its statement; outside of functions, its module."""
+    """
+    The tests of a mutant, the fastest first: those that ran its statement.
+
+    Outside of functions: the tests of the files that import its module, then those that ran a function of it.
+    """
     seconds: dict[str, float] = {}
     tests: dict[tuple[str, int], set[str]] = defaultdict(set)
     latest = {row["test"]: row for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
@@ -361,10 +367,17 @@ def tests_by_statement(path: Path) -> Callable[[Mutant], list[str]]:
         for file, line in row["hits"]:
             tests[file, line].add(name)
             tests[file, 0].add(name)
+    texts = {file: (ROOT / file).read_text(encoding="utf-8") for file in {name.partition("::")[0] for name in latest}
+             if (ROOT / file).exists()}  # fmt: skip
 
     def tests_of(mutant: Mutant) -> list[str]:
-        place = (mutant.file, mutant.statement if mutant.function else 0)
-        return sorted(tests.get(place, ()), key=seconds.__getitem__)
+        if mutant.function and mutant.statement:
+            return sorted(tests.get((mutant.file, mutant.statement), ()), key=seconds.__getitem__)
+        package, _, module = mutant.file.removesuffix(".py").replace("/", ".").rpartition(".")
+        imports = re.compile(rf"{package}\.{module}\b|{package} import [^)]*?\b{module}\b")
+        importing = {file for file, text in texts.items() if imports.search(text)}
+        named = {name for name in latest if name.partition("::")[0] in importing}
+        return sorted(named | tests[mutant.file, 0], key=lambda name: (name not in named, seconds[name]))
 
     return tests_of
 
