@@ -10,7 +10,7 @@ import pytest
 
 from claude_relay.core.jobs import batch_transitions, endings, fallback, transitions
 from claude_relay.core.jobs.change import Call, Change, with_partial
-from claude_relay.core.jobs.failure import ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
+from claude_relay.core.jobs.failure import ErrorType, Failure, PartialResponse, Remedy, RequestOutcome, relay_fault
 from claude_relay.core.jobs.job import Job, Lease, OnInterrupt, State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import IllegalTransition, LeaseLost
@@ -112,6 +112,9 @@ TABLE: dict[str, tuple[Job, Callable[[Job], Change], dict[str, Any], dict[str, A
         lambda job: fail(job, partial="half", usage=USED, cost_usd=0.5),
         {**AGAIN, "due_at": NOW + 1.5, "failures": 2, "cost_usd": 1.5, **IDLE},
         {**ERROR_ENTRY, "usage": USED, "cost_usd": 0.5, "text_length": 4},
+    ),
+    "fail for the first time": (
+        a_job(State.RUNNING, failures=0), fail, {**AGAIN, "due_at": NOW + 0.75, "failures": 1, **IDLE}, ERROR_ENTRY,
     ),
     "fail, retried no sooner than the upstream asks": (
         RUNNING, lambda job: fail(job, retry_after=7.0), {**AGAIN, "due_at": NOW + 7, "failures": 2, **IDLE},
@@ -470,3 +473,49 @@ def _changed(before: object, after: object) -> dict[str, Any]:
     """The fields with another value, by name."""
     old = vars(before)
     return {name: value for name, value in vars(after).items() if value != old[name]}
+
+
+@pytest.mark.parametrize(
+    ("failure", "proves"),
+    [
+        (a_failure(ErrorType.INVALID_REQUEST), True),
+        (a_failure(ErrorType.NOT_FOUND), True),
+        (a_failure(ErrorType.RATE_LIMIT), True),
+        (a_failure(ErrorType.RATE_LIMIT, sent=False), False),
+        (a_failure(ErrorType.RATE_LIMIT, Remedy.PARK), False),
+        (a_failure(ErrorType.TIMEOUT, usage=USED), True),
+        (a_failure(ErrorType.BUDGET, Remedy.PARK, usage=USED), False),
+        *((a_failure(kind), False) for kind in (ErrorType.UPSTREAM, ErrorType.OVERLOADED, ErrorType.TOO_LARGE)),
+    ],
+)
+def test_the_failures_that_prove_that_the_key_works(failure: Failure, proves: bool) -> None:
+    """They end a park: the request or its rate limit was checked, or Claude had begun to write."""
+    assert failure.shows_the_key_works is proves
+
+
+@pytest.mark.parametrize(
+    ("reason", "truncated"),
+    [("max_tokens", True), ("model_context_window_exceeded", True), ("end_turn", False), ("stop_sequence", False)],
+)
+def test_an_answer_cut_at_a_limit_is_truncated(reason: str, truncated: bool) -> None:
+    assert a_completion(stop_reason=reason).truncated is truncated
+
+
+def test_a_fault_of_the_relay_keeps_the_text_and_the_cost_of_the_answer() -> None:
+    """It may have to be paid for all the same."""
+    answer = a_completion("Svar", cost_usd=0.5, upstream_request_id="req_2", first_byte_at=995.0, last_usage=USED)
+    failure = relay_fault("store the answer", answer=answer)
+
+    assert (failure.type, failure.remedy, failure.sent, failure.reason) == (
+        ErrorType.INTERNAL, Remedy.FAIL, True, "fault",
+    )  # fmt: skip
+    assert (failure.partial, failure.cost_usd, failure.last_usage) == ("Svar", 0.5, USED)
+    assert (failure.upstream_request_id, failure.first_byte_at) == ("req_2", 995.0)
+    assert (failure.model, failure.usage) == (answer.model, answer.usage)
+
+
+def test_a_priority_is_a_head_start_and_no_more() -> None:
+    """A job with a priority of ten seconds is before those that were due up to ten seconds sooner."""
+    assert a_job(due_at=NOW, priority=10.0).rank == NOW - 10
+    assert str(a_job(collection="t", group="g").flow) == "admin/t/g/sonnet"
+    assert a_job().flow.collection == ""
