@@ -26,7 +26,7 @@ _CANDIDATES, _MORE_CANDIDATES, _TOGETHER = 200, 5_000, 25
 #: The most events that the index may lack, for a text and for a list: the jobs of those are read.
 _UNINDEXED, _UNLISTED = 10_000, 1_000
 #: Jobs that are read at once, and for one page, where their columns decide; a candidate of the index counts for more.
-_ROWS, MAX_ROWS, _CANDIDATE = 2_000, 20_000, 4
+_ROWS, MAX_ROWS, _CANDIDATE = 2_000, 10_000, 4
 #: Seconds after which a page ends with what was found, and a cursor to go on.
 _TIME_LIMIT = 0.7
 #: Searches of one process that run or wait; more are refused, so that requests of other kinds have threads.
@@ -50,8 +50,9 @@ class Search:
         """
         if which.owner is not None and which.key not in (None, which.owner):
             return [], None
-        # The dead ones have an index of their own, for while the index of searches lacks too many jobs.
-        if not which.text and which.selective and not (which.dead and tx.unindexed(limit=_UNLISTED) is None):
+        # The dead ones of a key have few others beside them, while the index of searches lacks too many jobs.
+        few = which.dead and not which.narrow
+        if not which.text and which.selective and not (few and tx.unindexed(limit=_UNLISTED) is None):
             return self._find_selective(tx, which)
         if not which.text:
             rows = tx.jobs(replace(which, limit=which.limit + 1))

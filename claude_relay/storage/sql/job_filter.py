@@ -22,13 +22,13 @@ _UNACKED = (
     "(j.id, j.run) IN (SELECT d.job_id, d.run FROM deliveries d /* index: deliveries_unacked */"
     " WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups))"
 )
-# The same of one job, whose deliveries are few.
-_IS_DEAD = "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND d.state = 'dead')"
+# The same of one job, whose deliveries are few. No EXISTS, for which PostgreSQL may read all deliveries once.
+_IS_DEAD = "(SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND d.state = 'dead' LIMIT 1) = 1"
 _IS_HOST = (
     "(d.destination = ? OR d.destination IN ('http://' || ?, 'https://' || ?)"
     " OR d.destination LIKE '%://' || ? || ':%' ESCAPE '!')"
 )
-_HOST = f"EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND {_IS_HOST})"
+_HOST = f"(SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND {_IS_HOST} LIMIT 1) = 1"
 
 #: The condition of the indexes by state: a claim writes none of them.
 _NOT_RUNNING = "j.state <> 'running'"
@@ -81,9 +81,8 @@ def window(which: JobFilter, rows: int) -> tuple[str, Sequence[Any]]:
     # A subquery for each row, as PostgreSQL would join that many ids with all jobs.
     matches = f"(SELECT CASE WHEN {' AND '.join(others)} THEN 1 ELSE 0 END FROM jobs j WHERE j.id = w.id)"
     if which.host is not None:  # hardly any, and their rows are not read for the others
-        matches = (
-            f"CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = w.id AND {_IS_HOST}) THEN {matches} END"
-        )
+        has_host = f"(SELECT 1 FROM deliveries d WHERE d.job_id = w.id AND {_IS_HOST} LIMIT 1) = 1"
+        matches = f"CASE WHEN {has_host} THEN {matches} END"
         args = [*_host_values(which.host), *args]
 
     return f"SELECT w.id, {matches} FROM ({ids}) AS w ORDER BY w.id DESC", (*args, *values)
