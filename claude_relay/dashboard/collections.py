@@ -51,10 +51,8 @@ class Collections(Page):
                 may_continue=visit.caller.may(Scope.READ),
             )
         except RelayError as exc:
-            visit.resp.status = exc.status
-            self._show(
-                visit, problems=[str(each) for each in getattr(exc, "problems", ())][:20] or [str(exc)], form=form
-            )
+            visit.refuse(exc)
+            self._show(visit, problems=[str(each) for each in getattr(exc, "problems", ())][:20] or [str(exc)])
             return
         job = accepted.collection.job
         owner = job.owner if visit.caller.sees_all else None
@@ -62,7 +60,7 @@ class Collections(Page):
         notice = f"{accepted.collection.total:,} rows are accepted, and on disk.{warnings}"
         visit.redirect(collection_path(accepted.collection.collection_id, owner), notice)
 
-    def _show(self, visit: Visit, *, problems: list[str] | None = None, form: Form | None = None) -> None:
+    def _show(self, visit: Visit, *, problems: list[str] | None = None) -> None:
         cursor = parse_page_cursor(visit.param("cursor"))
         page, older = self.relay.collections.all(owner=visit.owner, before=cursor, limit=_PAGE)
         visit.render(
@@ -72,7 +70,6 @@ class Collections(Page):
             older=f"{_PATH}?{urlencode({'cursor': older})}" if older else None,
             templates=[each["name"] for each in self.relay.templates.all(owner=visit.owner)][:100],
             problems=problems or [],
-            typed={name: form.raw(name) if form else "" for name in ("template", "prompt", "webhookUrl", "maxCostUsd")},
         )
 
 

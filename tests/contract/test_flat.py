@@ -78,6 +78,7 @@ def use_cases(relay: Relay, waiting: int) -> dict[str, Callable[[], Any]]:
         ),
         "list of a group": lambda: queries.jobs(JobFilter(limit=20, group="default")),
         **searches(relay),
+        **lists(relay),
         "calls in flight": relay.dashboard.calls_in_flight,
         "load of groups": relay.dashboard.groups,
         "held": relay.dashboard.held,
@@ -105,6 +106,52 @@ def searches(relay: Relay) -> dict[str, Callable[[], Any]]:
             "no job, of a key": {"text": "Giraffe", "owner": "admin"},
             "no job, with a state": {"text": "Giraffe", "states": (State.FAILED,)},
         }.items()
+    }
+
+
+#: Filters that select no job alone, and values that many jobs have, but not together.
+_NOTHING: dict[str, dict[str, Any]] = {
+    "group": {"group": "none"},
+    "key": {"key": "nobody"},
+    "model": {"model": "none"},
+    "host": {"host": "nowhere.example"},
+    "error": {"errors": (ErrorType.REFUSED,)},
+    "errors": {"errors": (ErrorType.REFUSED, ErrorType.CHECKS)},
+    "state": {"states": (State.CANCELLED,)},
+    "held": {"states": (State.HELD,)},
+    "since": {"since": 4e9},
+    "until": {"until": 1.0},
+}
+_NEVER_TOGETHER: dict[str, dict[str, Any]] = {
+    "host and state": {"host": "bad.example", "states": (State.COMPLETED,)},
+    "host and error": {"host": "done.example", "errors": (ErrorType.UPSTREAM,)},
+    "dead and host": {"host": "done.example", "dead": True},
+    "dead and state": {"states": (State.COMPLETED,), "dead": True},
+    "error and state": {"errors": (ErrorType.UPSTREAM,), "states": (State.COMPLETED,)},
+    "state and group": {"states": (State.CANCELLED,), "group": "default"},
+    "host, error and group": {"host": "done.example", "errors": (ErrorType.UPSTREAM,), "group": "default"},
+}
+
+
+def lists(relay: Relay) -> dict[str, Callable[[], Any]]:
+    """Lists without a match: by one filter, by each two of them, and by values that only other jobs have."""
+    filters = dict(_NEVER_TOGETHER)
+    many: dict[str, dict[str, Any]] = {
+        "owner": {"owner": "admin"},
+        "a group": {"group": "default"},
+        "a model": {"model": "claude-sonnet-5-5"},
+        "a host": {"host": "done.example"},
+        "a state": {"states": (State.COMPLETED,)},
+        "dead": {"dead": True},
+        "an age": {"since": 1.0},
+    }
+    for name, none in _NOTHING.items():
+        filters[name] = none
+        filters |= {f"{name}, {other}": {**which, **none} for other, which in many.items()}
+
+    return {
+        f"list of nothing by {name}": lambda which=which: relay.queries.jobs(JobFilter(limit=20, **which))
+        for name, which in filters.items()
     }
 
 

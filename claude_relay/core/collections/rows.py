@@ -91,8 +91,9 @@ class RowReader:
             raise InvalidRequest.at("template", f"must be {templates.REFERENCE_RULE}")
         template, compiled = self._find_template(name)
         _refuse_forbidden({**template.body, **body})
+        owner = self._collection.job.owner
 
-        return parse_templated(template, compiled, body, now=self._now, context=self._context)
+        return parse_templated(template, compiled, body, now=self._now, context=self._context, owner=owner)
 
     def _read_variables(self, item: dict[str, Any]) -> Submission:
         assert self._compiled is not None  # a collection of rows has a template

@@ -44,10 +44,13 @@ class JobFilter:
     @property
     def selective(self) -> bool:
         """Whether no index has its jobs side by side, and others must be read."""
-        by_group = self.group is not None and bool(self.states or self.owner is not None or self.key is not None)
-        by_delivery = self.dead or self.unacked  # an index has those
+        by_owner = self.owner is not None or self.key is not None
+        by_index = bool(self.states or by_owner)
+        others = bool(self.model is not None or self.host is not None or self.errors)
+        if self.unacked:  # an index has those
+            return False
 
-        return not by_delivery and bool(by_group or self.model is not None or self.host is not None or self.errors)
+        return others or ((self.group is not None or self.dead) and by_index) or (self.group is not None and self.dead)
 
     @property
     def reads_jobs(self) -> bool:
