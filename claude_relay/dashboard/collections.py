@@ -26,6 +26,11 @@ _PAGE = 50
 #: Rows that are looked through for failed ones and failed checks, and those that are shown.
 _READ, _SHOWN = 500, 20
 _ENDED = ("completed", "partial", "failed")
+#: The remedies that a message names for requests, and those of a page.
+_REMEDIES = {
+    ", or name its encoding, as in Content-Type: text/csv; charset=windows-1252": "",
+    "make the collection with open: true, and send the rest to /api/collections/{id}/rows": "split the file",
+}
 
 
 class Collections(Page):
@@ -52,7 +57,8 @@ class Collections(Page):
             )
         except RelayError as exc:
             visit.refuse(exc)
-            self._show(visit, problems=[str(each) for each in getattr(exc, "problems", ())][:20] or [str(exc)])
+            problems = [_for_the_page(str(each)) for each in getattr(exc, "problems", ())][:20]
+            self._show(visit, problems=problems or [str(exc)])
             return
         job = accepted.collection.job
         owner = job.owner if visit.caller.sees_all else None
@@ -156,6 +162,13 @@ def _seconds_left(record: Mapping[str, Any], now: float) -> float | None:
     began = datetime.fromisoformat(record["createdAt"].replace("Z", "+00:00")).timestamp()
 
     return seconds_left(total=record["total"], ended=record["completed"] + record["failed"], elapsed=now - began)
+
+
+def _for_the_page(problem: str) -> str:
+    for remedy, here in _REMEDIES.items():
+        problem = problem.replace(remedy, here)
+
+    return problem
 
 
 def _ref(visit: Visit, collection_id: str) -> CollectionRef:

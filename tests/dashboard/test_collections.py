@@ -99,6 +99,8 @@ def test_failed_rows_are_retried_and_a_collection_is_cancelled_from_its_page(rel
     [
         (b"", {}, "CSV"),
         (b"a,b\n1\n", {}, "line 2"),
+        ("text\nblåbær\n".encode("cp1252"), {}, "line 2): save the file as CSV UTF-8 "),
+        (b"text\n" + b"a\n" * 10_001, {}, "one request: split the file "),
         (CSV, {"prompt": ""}, "template"),
         (CSV, {"prompt": "{{missing}}"}, "missing"),
         (CSV, {"maxCostUsd": "much"}, "maxCostUsd"),
