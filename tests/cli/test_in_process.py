@@ -122,13 +122,15 @@ def test_listen_prints_each_callback_and_whether_its_signature_is_valid(
     body = json.dumps({"requestId": "r-1", "status": "completed", "response": "Svar\nto"}).encode()
     signed = sign("msg_1", time.time(), body, webhook_secrets(OLD))
     port = free_port()
-    posted(port, (body, signed), (body + b" ", signed), (b"no json", {}))
-    code, out, err = run("listen", "--port", str(port), "--count", "3")
+    table = b'{"collectionId": "june", "status": "partial"}'
+    table_signed = sign("msg_2", time.time(), table, webhook_secrets(OLD))
+    posted(port, (body, signed), (body + b" ", signed), (b"no json", {}), (table, table_signed))
+    code, out, err = run("listen", "--port", str(port), "--count", "4")
 
     heads = sorted(line.split("\t")[1:] for line in out.splitlines() if "\t" in line)
     assert code == 0 and f"http://127.0.0.1:{port}/" in err and "RELAY_ALLOW_PRIVATE_URLS" in err
-    assert [head[:2] for head in heads] == [["?", "?"], ["r-1", "completed"], ["r-1", "completed"]]
-    assert [head[2].partition(":")[0] for head in heads] == ["signature NOT VALID"] * 2 + ["signature valid"]
+    assert [head[:2] for head in heads] == [["?", "?"], ["june", "partial"], *[["r-1", "completed"]] * 2]
+    assert [head[2].partition(":")[0] == "signature valid" for head in heads] == [False, True, False, True]
     assert "    Svar\n    to\n" in out and "    no json\n" in out
 
 

@@ -120,7 +120,7 @@ class CollectionReads(QueryBase):
     def row_states(self, identity: str, total: int) -> dict[State, tuple[int, float | None, float | None]]:
         """The number of rows in each state, their cost, and what their batch has saved."""
         sql = """SELECT state, count(*), sum(cost_usd), sum(CASE WHEN lane = 'batch'
-                        THEN cost_usd ELSE 0 END) FROM jobs WHERE collection = ? AND row_no <= ? GROUP BY state"""
+                        THEN cost_usd ELSE 0.0 END) FROM jobs WHERE collection = ? AND row_no <= ? GROUP BY state"""
         return {State(row[0]): (row[1], row[2], row[3]) for row in self._run(sql, (identity, total))}
 
     def rows(
