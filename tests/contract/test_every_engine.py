@@ -17,6 +17,7 @@ from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.files.uploaded import UploadedFile
 from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.failure import PartialResponse
+from claude_relay.core.jobs.submission import encode_long_prompt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
@@ -418,6 +419,21 @@ def test_a_prepared_submit_is_stored_without_waiting(place: Place) -> None:
     assert stored["requestId"] == "r-1"
     prepared.store(outcomes.put)
     assert isinstance(outcomes.get(timeout=30), StoreUnavailable)  # closed
+
+
+def test_a_request_that_was_encoded_before_is_stored_as_any_other(store: Store, relay: Relay) -> None:
+    """Issue 17 item 5: a long prompt comes as UTF-8; the row is the same text, and other jobs of its commit are too."""
+    prompt, other = "svar på 1 🙂 " * 2**17, a_submission("r-2")
+    long = replace(other, request_id="r-1", request={**other.request, "prompt": prompt}, prompt_length=len(prompt))
+    encoded = encode_long_prompt(long)
+    assert encoded is not long
+    jobs = relay.submit_many([encoded, other, replace(long, request_id="r-3")])
+    requests = [store.read(lambda tx, each=each: tx.request(each.job.id)) for each in jobs]  # type: ignore[misc, union-attr]
+
+    assert requests[0].request == requests[2].request == long.request
+    assert store.read(lambda tx: tx.options(jobs[0].job.id)) == long.request["options"]  # type: ignore[union-attr]
+    [first, *_] = relay.execution.claim("w", limit=3)
+    assert first.request.request == long.request
 
 
 def test_the_texts_of_many_calls_are_read_at_once(relay: Relay) -> None:

@@ -15,7 +15,7 @@ from ...core.jobs.events import Event, EventName
 from ...core.jobs.failure import ErrorType, PartialResponse
 from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job, Lease, OnInterrupt, Retain, State
-from ...core.jobs.submission import StoredRequest
+from ...core.jobs.submission import EncodedRequest, StoredRequest
 from ...core.jobs.tombstone import Tombstone
 from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
@@ -176,7 +176,8 @@ CALLBACK = (
 
 def request_values(job_id: str, request: StoredRequest, encrypted_headers: str | None) -> tuple[Any, ...]:
     """The row of a request, in the order of `REQUEST`, with encrypted headers."""
-    content = dump(request.request)
+    call = request.request
+    content = call.json if isinstance(call, EncodedRequest) else dump(call)
     values = {
         "job_id": job_id,
         "request": content,
