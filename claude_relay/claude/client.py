@@ -348,5 +348,5 @@ def _root(exc: BaseException) -> str:
 
 
 def _word(value: Any) -> str | None:
-    """The type or code of an error; None for a value that is no word, which a store might not hold."""
+    """The type or code of an error, or None for a value that no store might hold."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
