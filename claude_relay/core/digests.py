@@ -20,10 +20,13 @@ def digest(*parts: str | bytes | memoryview | float | None) -> bytes:
     """
     The digest of a row's parts, with the kind and length of each: nothing can move between them.
 
-    A memoryview is the UTF-8 of a text.
+    A memoryview is the UTF-8 of a text without a zero byte. PostgreSQL keeps no zero byte in a text, and stores U+FFFD
+    for it: both have the same digest.
     """
     result = blake2b(digest_size=SIZE)
     for part in parts:
+        if isinstance(part, str) and "\0" in part:
+            part = part.replace("\0", "\ufffd")  # noqa: PLW2901
         if part is None:  # most columns of most rows
             result.update(b"none 0 ")
             continue

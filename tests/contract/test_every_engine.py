@@ -16,7 +16,7 @@ import pytest
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.files.uploaded import UploadedFile
 from claude_relay.core.jobs import transitions
-from claude_relay.core.jobs.failure import PartialResponse
+from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
 from claude_relay.core.jobs.submission import encode_long_prompt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, StoreUnavailable
@@ -24,7 +24,7 @@ from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.clock_step import read_clocks
 from claude_relay.storage.sqlite import connection
-from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.places import Place, open_at
 
 
@@ -308,6 +308,24 @@ def test_any_string_is_stored_as_far_as_the_engine_allows(relay: Relay) -> None:
 
     assert result["response"] == text and result["metadata"] == {"odd": text}
     assert partial in (None, text, text.replace("\x00", "\ufffd"))
+
+
+def test_a_zero_byte_in_a_text_damages_no_row(relay: Relay, clock: Clock) -> None:
+    """CASES S11: PostgreSQL stores another character for it, which is no damage in an error, a part or a repair."""
+    failure = a_failure(remedy=Remedy.RETRY, partial="half\0of it")
+    schema = a_failure(ErrorType.SCHEMA, partial='{"a":"\0"}', reason="schema")
+    for name, first in (("broken", failure), ("schema", schema)):
+        relay.submit(a_submission(name, webhook_url="https://hook.example/x"))
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.checkpoint(claimed, PartialResponse(text="half\0of it"))
+        relay.execution.fail(claimed, replace(first, message="it was a\0b"))
+        waiting = relay.queries.job_details(JobRef(request_id=name))
+        assert waiting["status"] == "pending", waiting
+        clock.advance(120)
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.fail(claimed, a_failure(remedy=Remedy.FAIL, partial="half\0of it"))
+        result = json.loads(relay.queries.result(JobRef(request_id=name)) or b"")
+        assert result["partialResponse"].replace("\0", "\ufffd") == "half\ufffdof it"
 
 
 def test_the_reads_of_the_dashboard(relay: Relay, store: Store, clock: Clock) -> None:
