@@ -1,5 +1,5 @@
 """
-The main loop over the sockets of the API: a round costs as much as the connections that do something in it.
+The main loop over the sockets of the API: a round costs as much as the connections that are ready.
 
 waitress's own asks every connection in every round whether it may be read or written, and accepts one in each: a
 thousand that arrive together take a thousand rounds over all of them (*measured*, CPU of the API beside 400 slow

@@ -58,7 +58,7 @@ class Submission(RequestFields):
 
 
 class EncodedRequest(dict[str, Any]):
-    """The content of a call without its prompt, and all of it as JSON: a text takes up to four bytes a character."""
+    """The content of a call without its prompt, and all of it as JSON, which takes less memory."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__((name, value) for name, value in request.items() if name != "prompt")

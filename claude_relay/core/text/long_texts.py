@@ -26,7 +26,7 @@ _CUT = re.compile(rb"[^\\]{12}|[^\\]\\[^u]")
 
 def take_long_texts(data: bytes) -> tuple[str, Sequence[str]] | None:
     """
-    The body as text with NaN, which no body may have, in place of each long string; and these, in their order.
+    The body as text with NaN, which no body may have, for each long string; and these in their order.
 
     None where there is none, or where the body is not as it should be: the parser then says why.
     """

@@ -178,6 +178,11 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
     """The row of a request, in the order of `REQUEST`, with encrypted headers."""
     call = request.request
     content = call.json if isinstance(call, EncodedRequest) else dump(call)
+    variables = None
+    if request.variables is not None:
+        variables = row_variables.encode(
+            request.variables, str(content, "utf-8") if isinstance(content, memoryview) else content or ""
+        )
     values = {
         "job_id": job_id,
         "request": content,
@@ -190,7 +195,7 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         "warnings": dump(list(request.warnings) or None),
         "traceparent": request.traceparent,
         "request_digest": digest(job_id, content),
-        "variables": None if request.variables is None else row_variables.encode(request.variables, content or ""),
+        "variables": variables,
     }
     values["digest"] = digest(*(values[name] for name in CALLBACK))
 
