@@ -57,6 +57,16 @@ def test_a_number_keeps_the_digits_of_its_request() -> None:
     assert copy.deepcopy(sent) == pickle.loads(pickle.dumps(sent)) == sent
 
 
+def test_values_that_are_no_text_are_kept() -> None:
+    """Also beside a placeholder, in lists and objects."""
+    body = {"prompt": "{{a}}", "options": {"maxTokens": 100, "raw": {"x": [1.5, True, None, "{{a}}"]}}}
+
+    assert Compiled(body).fill(variables(a="b"), limit=LIMIT).body == {
+        "prompt": "b",
+        "options": {"maxTokens": 100, "raw": {"x": [1.5, True, None, "b"]}},
+    }
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
