@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -235,7 +234,7 @@ def listen(
         for listener in (server, *(map or {}).values()):
             listener.channel_class, listener.incomplete = Channel, incomplete
             if isinstance(listener, BaseWSGIServer):
-                listener.trigger.__class__, listener.trigger.released = Wakeup, deque()
+                Wakeup.adopt(listener.trigger)
         tasks.set_thread_count(settings.threads + MAX_WAITERS)
         return server
     except OSError as exc:

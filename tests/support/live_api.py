@@ -29,11 +29,11 @@ def serving(app: Any, settings: Settings, **options: Any) -> Iterator[Address]:
     finally:
         # In the loop itself, which would otherwise notice a second later.
         server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
-        thread.join(5)
+        thread.join(60)
         server.task_dispatcher.shutdown(timeout=1)
 
 
-def connect(address: Address, source: str = "127.0.0.1", timeout: float = 10) -> socket.socket:
+def connect(address: Address, source: str = "127.0.0.1", timeout: float = 60) -> socket.socket:
     """A connection from that address of the loopback network."""
     return socket.create_connection(address, timeout=timeout, source_address=(source, 0))
 

@@ -8,7 +8,14 @@ import pytest
 
 from claude_relay.core.deliveries import destination as rules
 from claude_relay.core.deliveries.delivery import Delivery, DeliveryState, Reply
-from claude_relay.core.deliveries.destination import FAILURES, MAX_CONCURRENT, Destination, DueDestination, HealthSignal
+from claude_relay.core.deliveries.destination import (
+    CLAIMED_AHEAD,
+    FAILURES,
+    MAX_CONCURRENT,
+    Destination,
+    DueDestination,
+    HealthSignal,
+)
 
 HERE = "https://hook.example"
 FAILED = Reply(status=503)
@@ -175,6 +182,33 @@ def test_no_destination_takes_all_senders() -> None:
     few = rules.allocate(dues, {}, free=10, senders=10, now=99.0)
     assert few == {f"https://{n}": 1 for n in range(10)}
     assert rules.allocate(dues, {}, free=64, senders=64, now=-1.0) == {}
+
+
+def test_a_destination_that_answers_at_once_gets_more_leases_of_one_worker_only() -> None:
+    """Issue 17 item 3: while nobody else has any there; never of one that fails, and not while senders are scarce."""
+    due, quick = DueDestination(destination=HERE, due_at=1.0, busy=3), {HERE: 3}
+    some = {"free": 60, "senders": 64, "now": 2.0}
+
+    assert rules.allocate([due], {}, **some, quick=quick) == {HERE: CLAIMED_AHEAD - 3}
+    assert rules.allocate([due], {}, **some) == {HERE: MAX_CONCURRENT - 3}
+    assert rules.allocate([due], {}, **some, quick={HERE: 2}) == {HERE: MAX_CONCURRENT - 3}
+    assert rules.allocate([replace(due, busy=CLAIMED_AHEAD)], {}, **some, quick={HERE: 1}) == {}
+    assert rules.allocate([due], {HERE: slowed()}, **some, quick=quick) == {}
+    assert rules.allocate([replace(due, busy=0)], {}, free=20, senders=64, now=2.0, quick=quick) == {HERE: 1}
+
+
+@pytest.mark.parametrize(
+    ("reply", "body", "quick"),
+    [
+        (Reply(status=200, ms=100), 65_536, True),
+        (Reply(status=200, ms=101), 1, False),
+        (Reply(status=200, ms=1), 65_537, False),
+        (Reply(status=503, ms=1), 1, False),
+        (Reply(error="refused the connection"), 1, False),
+    ],
+)
+def test_what_counts_as_an_answer_at_once(reply: Reply, body: int, quick: bool) -> None:
+    assert rules.is_quick(reply, body=body) is quick
 
 
 def test_with_half_of_the_senders_taken_each_destination_gets_one() -> None:
