@@ -117,6 +117,17 @@ def test_a_hostile_body_is_refused_before_it_takes_memory(data, words):
     assert peak < 4 * len(data)
 
 
+def test_a_place_is_that_in_the_body_that_the_text_is_a_part_of():
+    """The first line begins behind what was cut off; the others begin at their own start."""
+    for data, place in (
+        (b'{"a": x}', "line 7, column 10"),
+        (b'{\n"a": x}', "line 8, column 6"),
+        (b"[NaN]", "line 7, column 5"),
+    ):
+        with pytest.raises(InvalidRequest, match=place):
+            loads(data, line=7, indent=3)
+
+
 def test_as_many_values_as_the_limit_are_accepted_and_none_more():
     """Beside a text whose commas are no values."""
     values = b",1" * (MAX_VALUES - 1)

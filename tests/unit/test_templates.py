@@ -213,3 +213,6 @@ def test_the_hash_of_what_a_caller_wrote_leaves_out_empty_fields_also_in_the_opt
     assert written_hash(form) == written_hash(written)
     assert written_hash({**written, "options": {"model": "fast", "maxTokens": 6}}) != written_hash(written)
     assert written_hash({**written, "metadata": {"a": ""}}) != written_hash(written)
+    kept = {**written, "metadata": {"maxTokens": 5}}
+    assert written_hash({**written, "metadata": {"maxTokens": "5"}}) != written_hash(kept)  # the caller's own data
+    assert written_hash({**written, "options": "none"}) != written_hash(written)
