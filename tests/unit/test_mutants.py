@@ -25,6 +25,8 @@ from tests.mutants import exchanged, loaded_functions, marked, mutants_of
         ("failpoints.hit('here')", set()),
         ("x = f'{a + 1}'", set()),
         ("x: Literal[1] = a", set()),
+        ("x = zip(a, b, strict=True)", set()),
+        ("x = sorted(a, reverse=True)", {"x = sorted(a, reverse=False)"}),
     ],
 )
 def test_each_change_replaces_one_place_and_can_be_parsed(line: str, expected: set[str]) -> None:
