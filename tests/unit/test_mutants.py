@@ -13,6 +13,13 @@ import pytest
 from tests.mutants import exchanged, loaded_functions, marked, mutants_of
 
 
+def test_the_size_of_a_step_is_tuning_and_a_limit_is_not() -> None:
+    """A limit may be promised; a step has the same results whatever its size."""
+    source = "_STEP = 100\n_COUNT_EVERY = 1.0\nSTEP = 3\n_LIMIT = 5\n"
+
+    assert [mutant.line for mutant in mutants_of("core/f.py", source)] == [3, 4]
+
+
 @pytest.mark.parametrize(
     "line, expected",
     [
