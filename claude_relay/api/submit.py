@@ -12,7 +12,7 @@ from typing import Any
 import falcon
 
 from ..core.intake import IntakeContext
-from ..core.jobs.submission import Submission
+from ..core.jobs.submission import Submission, encode_long_prompt
 from ..core.keys import Scope
 from ..core.text.traceparent import parse_traceparent
 from ..ports import Span, Tracer
@@ -68,6 +68,8 @@ class Submit:
             may_continue=reads,
             strict=not form,
         )
+        del body
+        submission = encode_long_prompt(submission)
         waits = preferred_wait(req) is not None
         defers = not waits and (req.content_length or 0) <= MAX_BODY
         span = _start_accept_span(self._tracer, req)

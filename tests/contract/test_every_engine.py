@@ -16,14 +16,15 @@ import pytest
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.files.uploaded import UploadedFile
 from claude_relay.core.jobs import transitions
-from claude_relay.core.jobs.failure import PartialResponse
+from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
+from claude_relay.core.jobs.submission import encode_long_prompt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.clock_step import read_clocks
 from claude_relay.storage.sqlite import connection
-from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.places import Place, open_at
 
 
@@ -309,6 +310,24 @@ def test_any_string_is_stored_as_far_as_the_engine_allows(relay: Relay) -> None:
     assert partial in (None, text, text.replace("\x00", "\ufffd"))
 
 
+def test_a_zero_byte_in_a_text_damages_no_row(relay: Relay, clock: Clock) -> None:
+    """CASES S11: PostgreSQL stores another character for it, which is no damage in an error, a part or a repair."""
+    failure = a_failure(remedy=Remedy.RETRY, partial="half\0of it")
+    schema = a_failure(ErrorType.SCHEMA, partial='{"a":"\0"}', reason="schema")
+    for name, first in (("broken", failure), ("schema", schema)):
+        relay.submit(a_submission(name, webhook_url="https://hook.example/x"))
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.checkpoint(claimed, PartialResponse(text="half\0of it"))
+        relay.execution.fail(claimed, replace(first, message="it was a\0b"))
+        waiting = relay.queries.job_details(JobRef(request_id=name))
+        assert waiting["status"] == "pending", waiting
+        clock.advance(120)
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.fail(claimed, a_failure(remedy=Remedy.FAIL, partial="half\0of it"))
+        result = json.loads(relay.queries.result(JobRef(request_id=name)) or b"")
+        assert result["partialResponse"].replace("\0", "\ufffd") == "half\ufffdof it"
+
+
 def test_the_reads_of_the_dashboard(relay: Relay, store: Store, clock: Clock) -> None:
     """Calls in flight, ended jobs of one owner or all, and what waits for each group and destination."""
     for number, owner in enumerate(("make", "other", "make", "make")):
@@ -418,6 +437,21 @@ def test_a_prepared_submit_is_stored_without_waiting(place: Place) -> None:
     assert stored["requestId"] == "r-1"
     prepared.store(outcomes.put)
     assert isinstance(outcomes.get(timeout=30), StoreUnavailable)  # closed
+
+
+def test_a_request_that_was_encoded_before_is_stored_as_any_other(store: Store, relay: Relay) -> None:
+    """Issue 17 item 5: a long prompt comes as UTF-8; the row is the same text, and other jobs of its commit are too."""
+    prompt, other = "svar på 1 🙂 " * 2**17, a_submission("r-2")
+    long = replace(other, request_id="r-1", request={**other.request, "prompt": prompt}, prompt_length=len(prompt))
+    encoded = encode_long_prompt(long)
+    assert encoded is not long
+    jobs = relay.submit_many([encoded, other, replace(long, request_id="r-3")])
+    requests = [store.read(lambda tx, each=each: tx.request(each.job.id)) for each in jobs]  # type: ignore[misc, union-attr]
+
+    assert requests[0].request == requests[2].request == long.request
+    assert store.read(lambda tx: tx.options(jobs[0].job.id)) == long.request["options"]  # type: ignore[union-attr]
+    [first, *_] = relay.execution.claim("w", limit=3)
+    assert first.request.request == long.request
 
 
 def test_the_texts_of_many_calls_are_read_at_once(relay: Relay) -> None:

@@ -15,7 +15,7 @@ from ...core.jobs.events import Event, EventName
 from ...core.jobs.failure import ErrorType, PartialResponse
 from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job, Lease, OnInterrupt, Retain, State
-from ...core.jobs.submission import StoredRequest
+from ...core.jobs.submission import EncodedRequest, StoredRequest
 from ...core.jobs.tombstone import Tombstone
 from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
@@ -176,7 +176,13 @@ CALLBACK = (
 
 def request_values(job_id: str, request: StoredRequest, encrypted_headers: str | None) -> tuple[Any, ...]:
     """The row of a request, in the order of `REQUEST`, with encrypted headers."""
-    content = dump(request.request)
+    call = request.request
+    content = call.json if isinstance(call, EncodedRequest) else dump(call)
+    variables = None
+    if request.variables is not None:
+        variables = row_variables.encode(
+            request.variables, str(content, "utf-8") if isinstance(content, memoryview) else content or ""
+        )
     values = {
         "job_id": job_id,
         "request": content,
@@ -189,7 +195,7 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         "warnings": dump(list(request.warnings) or None),
         "traceparent": request.traceparent,
         "request_digest": digest(job_id, content),
-        "variables": None if request.variables is None else row_variables.encode(request.variables, content or ""),
+        "variables": variables,
     }
     values["digest"] = digest(*(values[name] for name in CALLBACK))
 
