@@ -547,3 +547,13 @@ def test_the_delivery_of_an_earlier_generation_is_not_that_of_the_present_one(re
     assert relay.collections.show(C)["delivery"]["status"] == "pending"
     clock.advance(2)
     assert callbacks(relay)[0]["generation"] == 2
+
+
+def test_a_close_that_is_repeated_under_its_key_is_the_same_close(relay: Relay, clock: Clock) -> None:
+    """Its answer may have been lost; another request finds the collection closed."""
+    create(relay, clock, 1, open=True)
+
+    assert relay.collections.close(C, key="k") is False
+    assert relay.collections.close(C, key="k") is True
+    with pytest.raises(Conflict):
+        relay.collections.close(C, key="other")
