@@ -92,9 +92,9 @@ class Search:
         self, tx: ReadTransaction, which: JobFilter, *, indexed: bool, step: int
     ) -> Iterator[tuple[Sequence[str], str | None, int]]:
         """
-        Jobs that match all but the text, newest first, in steps: their ids, the last id that was looked at, the work.
+        Jobs that match all but the text, newest first, in steps.
 
-        The first ones are the newest of all, as what is frequent is among them; then the index names the others. None
+        Each step has their ids, the last id that was looked at, and the work that it took. The first ones are the newest of all, as what is frequent is among them; then the index names the others. None
         for the last id: there are no more.
         """
         cursor, rows_read = which.before, _FIRST_STEP
