@@ -56,7 +56,7 @@ class Refusal:
 
     act: str
     form: Form = field(repr=False)
-    text: str
+    text: str = field(repr=False)
     wrong: Mapping[str, str]
 
     @classmethod

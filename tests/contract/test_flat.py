@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_submission
 from tests.support.many_jobs import fill, purge
 from tests.support.postgres import Cluster
+from tests.support.together import wait_until_idle
 
 _SMALL, _LARGE, _PROOF = (4_800, 1_200), (12_000, 4_000), (1_000_000, 100_000)
 
@@ -307,12 +309,12 @@ def test_a_page_without_a_match_reads_few_rows_on_postgres(postgres: Cluster, mo
     assert {name: work for name, work in works.items() if work > 300 * 8 * 4} == {}
 
 
-def test_pages_of_a_selective_filter_have_every_match_once(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_of_a_selective_filter_have_every_match_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """On both engines, with pages that end after some rows."""
     monkeypatch.setattr(search, "_ROWS", 7)
     monkeypatch.setattr(search, "MAX_ROWS", 14)
-    relay = relay_on(any_store)
-    fill(relay, any_store, finished=100, waiting=20)
+    relay = relay_on(store)
+    fill(relay, store, finished=100, waiting=20)
     for number in range(3):
         relay.submit(a_submission(f"mine-{number}", group="rare"), owner="someone")
     filters: list[tuple[dict[str, Any], int]] = [
@@ -375,10 +377,10 @@ def rows_read(store: PostgresStore, postgres: Cluster, url: str) -> int:
     return int(rows)
 
 
-def test_numbers_are_what_a_count_returns(any_store: Store) -> None:
+def test_numbers_are_what_a_count_returns(store: Store) -> None:
     """After submits, ends, retries, deliveries and a purge, before and after a fold."""
-    relay = relay_on(any_store)
-    fill(relay, any_store, finished=40, waiting=20)
+    relay = relay_on(store)
+    fill(relay, store, finished=40, waiting=20)
     relay.submit(a_submission("again", webhook_url="https://done.example/"), owner="someone")
     relay.cancel(JobRef(request_id="again"))
     relay.retry(JobRef(request_id="done"))
@@ -387,11 +389,12 @@ def test_numbers_are_what_a_count_returns(any_store: Store) -> None:
     with pytest.raises(Conflict):
         relay.cancel(JobRef(request_id="bad"))
     late = 4e9
-    assert purge(any_store, late) > 9
+    assert purge(store, late) > 9
     for _ in range(2):
-        assert any_store.read(kept_numbers) == any_store.read(counted_numbers)
-        any_store._writer._fold_numbers()
-    rows = any_store.read(
+        assert store.read(kept_numbers) == store.read(counted_numbers)
+        wait_until_idle(store)
+        store._writer._fold_numbers()
+    rows = store.read(
         lambda tx: tx._run("SELECT count(*), count(DISTINCT kind || state || grp || owner) FROM tallies", ())
     )
     relay.close()
@@ -412,13 +415,10 @@ def counted_numbers(tx: Any) -> dict[tuple[str, ...], int]:
     return {tuple(row[:4]): int(row[4]) for row in (*jobs, *deliveries)}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    if request.param == "sqlite":
-        yield SqliteStore(tmp_path / "relay.db")
-        return
-    with request.getfixturevalue("postgres").place() as url:
-        yield PostgresStore(url, where="the test's")
+@pytest.fixture
+def clock() -> Callable[[], float]:
+    """The real time, for the store."""
+    return time.time
 
 
 def test_a_place_is_exact_up_to_a_thousand_and_then_null(tmp_path: Path) -> None:
