@@ -19,6 +19,7 @@ from claude_relay.core.search_index import ERA_JOBS
 from claude_relay.errors import Conflict
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay, search
+from claude_relay.storage.folding import fold
 from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_submission
@@ -335,7 +336,7 @@ def test_numbers_are_what_a_count_returns(any_store: Store) -> None:
     assert purge(any_store, late) > 9
     for _ in range(2):
         assert any_store.read(kept_numbers) == any_store.read(counted_numbers)
-        any_store._writer._fold_numbers()
+        fold(any_store._writer._session)
     rows = any_store.read(
         lambda tx: tx._run("SELECT count(*), count(DISTINCT kind || state || grp || owner) FROM tallies", ())
     )
