@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def fold(session: Session) -> None:
-    """Replace the rows of a number, and the parts of a sum of costs, by one; after an error they stay."""
+    """Replace the rows of a number, and the parts of a sum of costs, by one."""
     try:
         session.begin(())
         [(last,)] = session.run(tallies.LAST, ())
