@@ -78,6 +78,16 @@ class Deliveries:
     @query
     def next_due(self, tx: ReadTransaction) -> float | None:
         """The earliest time, in seconds since 1970, at which a delivery may be sent; None where none waits for one."""
+        return self._next_due(tx)
+
+    @query
+    def seconds_until_due(self, tx: ReadTransaction) -> float | None:
+        """As `next_due`, from now on: the clock of this machine may be another one than the store's."""
+        due_at = self._next_due(tx)
+
+        return None if due_at is None else due_at - tx.now
+
+    def _next_due(self, tx: ReadTransaction) -> float | None:
         due = self._seen_due = _due_destinations(tx, self._floors.at(tx.now))
 
         return destinations.next_check_at(due, _failing_destinations(tx)) if due else None
