@@ -14,6 +14,7 @@ from claude_relay.storage.postgres import PostgresStore
 from tests.faults.snapshot import snapshot
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 from tests.support.postgres import Cluster
+from tests.support.together import wait_until_idle
 
 _SLOTS = 8
 
@@ -88,6 +89,7 @@ def _run_jobs(relay: Relay, name: str) -> None:
 
 def _pages(postgres: Cluster, url: str, store: PostgresStore, table: str) -> int:
     """Pages of a table and its indexes that were read; a session counts its own when it is asked to."""
+    wait_until_idle(store)
     store._session.connection.execute("SELECT pg_stat_force_next_flush()")
     store._session.connection.execute("SELECT 1")
     sql = """SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read FROM pg_statio_user_tables
