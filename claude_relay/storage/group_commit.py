@@ -34,7 +34,7 @@ _Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _
 
 #: The most writes that share a commit.
 _MAX_GROUP = 256
-#: So many are never divided into two groups.
+#: The most writes that are never divided into two groups.
 _WHOLE = 8
 #: With several writers, how long the first one waits for the others, in seconds.
 _GATHER = 0.008
@@ -216,8 +216,8 @@ class GroupCommitWriter:
 
         Callers that were answered together come back together. A commit has a cost of its own, so that few large ones
         are cheaper than many small ones; but while all callers wait for one commit, no request is read. So one half is
-        written while the other is on its way (*measured*, 16 connections: a fifth more 202s a second than with all that
-        are queued). A single caller never waits, and callers that do not come back are waited for once.
+        written while the other is on its way, where the machine has a processor for it (*measured*: docs/adr/0003). A
+        single caller never waits, and callers that do not come back are waited for once.
         """
         self._wait_for(1)
         busy, most = 0.0, _MAX_GROUP
