@@ -18,14 +18,12 @@ import sys
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 import falcon
 import waitress
-from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer
 
@@ -36,6 +34,7 @@ from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
+from .event_loop import EventLoop
 from .forwarded import TrustedProxy
 from .prefer_wait import MAX_WAITERS
 from .task_queue import TaskQueue, Wakeup
@@ -81,7 +80,7 @@ class Server:
         self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
         for listener in self._listeners:
             listener.stopping = stopping
-        self._url = _listening_url(self._listeners, settings, inherited=bool(self._supervisor.sockets))
+        self._url = listening_url(self._listeners, settings, inherited=bool(self._supervisor.sockets))
         self._service_loop = ServiceLoop(
             self._supervisor,
             silent=self._hung_part,
@@ -111,7 +110,7 @@ class Server:
 
     def _poll(self, timeout: float) -> None:
         with self._server.task_dispatcher.gathering():
-            wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
+            self._server.event_loop.round(timeout)
 
     def _drain(self) -> None:
         """Serve the connected clients until none waits for a response or is about to send a request; bounded."""
@@ -182,7 +181,7 @@ def _is_busy(channel: HTTPChannel) -> bool:
     return bool(channel.requests or channel.request is not None or channel.total_outbufs_len or channel.will_close)
 
 
-def _listening_url(listeners: Sequence[Any], settings: Settings, *, inherited: bool) -> str:
+def listening_url(listeners: Sequence[Any], settings: Settings, *, inherited: bool) -> str:
     """The URL of the first listener."""
     name = listeners[0].socket.getsockname()
     if not isinstance(name, tuple):
@@ -192,9 +191,9 @@ def _listening_url(listeners: Sequence[Any], settings: Settings, *, inherited: b
             "PORT differs from the port of the inherited socket: change claude-relay-api.socket and restart it",
             extra={"listening": name[1], "PORT": settings.port},
         )
-    host = settings.host if not inherited else f"[{name[0]}]" if ":" in name[0] else name[0]
+    host = name[0] if inherited else settings.host.strip("[]")
 
-    return f"http://{host}:{name[1]}"
+    return f"http://[{host}]:{name[1]}" if ":" in host else f"http://{host}:{name[1]}"
 
 
 def listen(
@@ -210,6 +209,8 @@ def listen(
     limits = limits or ConnectionLimits()
     trusted = TrustedPeers(settings.trusted_proxy or "")
     incomplete, tasks = IncompleteRequests(limits, unbounded=trusted), TaskQueue()
+    map = {} if map is None else map
+    event_loop = EventLoop(map)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -232,12 +233,17 @@ def listen(
                 recv_bytes=_RECV_BYTES,
                 send_bytes=_SEND_BYTES,
             )
-        for listener in (server, *(map or {}).values()):
-            listener.channel_class, listener.incomplete = Channel, incomplete
+        for listener in (server, *map.values()):
+            listener.channel_class, listener.incomplete, listener.event_loop = Channel, incomplete, event_loop
             if isinstance(listener, BaseWSGIServer):
-                listener.trigger.__class__, listener.trigger.released = Wakeup, deque()
+                Wakeup.adopt(listener.trigger)
         tasks.set_thread_count(settings.threads + MAX_WAITERS)
         return server
+    except ValueError as exc:  # of waitress, which has resolved the name
+        problem = (
+            f"RELAY_HOST {settings.host} is no address of this machine: set it to 127.0.0.1, 0.0.0.0 or another one."
+        )
+        raise ConfigError([problem]) from exc
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             problem = (

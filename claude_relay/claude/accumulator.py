@@ -73,10 +73,12 @@ class _Block:
             block["citations"] = self.citations
         if self.signature is not None:
             block["signature"] = self.signature
-        if block.get("type") in ("text", "thinking"):
-            block[block["type"]] = text
-        elif text:
+        is_text = block.get("type") in ("text", "thinking")
+        if text and not is_text:
             block["input"] = _parsed(text)
+        block = _whole_values(block)
+        if is_text:
+            block[block["type"]] = text
 
         return block
 
@@ -135,12 +137,13 @@ class MessageAccumulator:
     def _feed(self, event: Mapping[str, Any]) -> None:
         kind = event.get("type")
         if kind == "content_block_delta":
-            self._delta(self._blocks[event["index"]], event["delta"])
+            self._delta(self._extended(event), event["delta"])
         elif kind == "content_block_start":
             block = _Block(start=dict(event["content_block"]))
-            if (replaced := self._blocks.get(event["index"])) is not None:
+            index = max(self._blocks, default=-1) + 1 if event.get("index") is None else event["index"]
+            if (replaced := self._blocks.get(index)) is not None:
                 self._replaced.append(replaced)
-            self._blocks[event["index"]] = block
+            self._blocks[index] = block
             if block.start.get("type") in ("text", "thinking"):
                 piece = _string(block.start.pop(block.start["type"], ""))
                 if piece:
@@ -153,10 +156,19 @@ class MessageAccumulator:
         elif kind == "message_delta":
             delta = event["delta"]
             self.stop_reason = _text_or(delta.get("stop_reason")) or self.stop_reason
-            self.stop_details = dict(delta.get("stop_details") or self.stop_details)
+            self.stop_details = _whole_values(dict(delta.get("stop_details") or self.stop_details))
             self.counted = "output_tokens" in self._count(event.get("usage"))
         elif kind == "message_stop":
             self.ended = True
+
+    def _extended(self, event: Mapping[str, Any]) -> _Block:
+        """The block that a delta extends. Some gateways leave out the index, or the start of a block of text."""
+        index = max(self._blocks, default=0) if event.get("index") is None else event["index"]
+        following = max(self._blocks, default=-1) + 1
+        if index == following and event["delta"]["type"] == "text_delta":
+            self._blocks[index] = _Block(start={"type": "text"})
+
+        return self._blocks[index]
 
     def _delta(self, block: _Block, delta: Mapping[str, Any]) -> None:
         self.began = True
@@ -212,9 +224,9 @@ class MessageAccumulator:
         """
         Whether the message was received to its end; only then is the call a success.
 
-        A finished answer is worth more than its bookkeeping: an id, counts or a stop reason may be missing.
+        A finished answer is worth more than its bookkeeping: its start, counts or a stop reason may be missing.
         """
-        return self.ended and self.started and bool(self.stop_reason or self._blocks)
+        return self.ended and bool((self.started and self.stop_reason) or self._blocks)
 
     @property
     def metered(self) -> bool:
@@ -259,7 +271,7 @@ def flat_usage(usage: Mapping[str, Any]) -> dict[str, int]:
         if isinstance(value, Mapping):
             flat |= {name: count for name, count in flat_usage(value).items() if count}
         elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS:
-            flat[key] = value
+            flat[_whole_characters(key)] = value
 
     return flat
 
@@ -296,6 +308,17 @@ def _whole_characters(text: str) -> str:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
     return text
+
+
+def _whole_values(value: dict[str, Any]) -> dict[str, Any]:
+    """The value with `_whole_characters` in every string: no store and no callback can hold half a character."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return value
+    whole = _whole_characters(text)
+
+    return value if whole is text else json.loads(whole)
 
 
 def _string(value: Any) -> str:

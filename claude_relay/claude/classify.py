@@ -51,8 +51,20 @@ _ON_HOLD = "organization_on_hold"
 #: beginning counts, and no validation error does: those quote field names, which a caller could choose.
 _ACCOUNT_TEXT = (
     (re.compile(r"your credit balance is too low\b", re.IGNORECASE), "credit_balance"),
-    (re.compile(r"you have reached your (specified )?(api|workspace) usage limits?\b", re.IGNORECASE), "usage_limit"),
+    (
+        re.compile(
+            r"(you(r \w+)? (have|has) (reached|exceeded)|this request would exceed) (your|its|the) "
+            r"([\w'’-]+ ){0,4}(usage|spend|spending|budget|credit|quota) ?(limits?)?\b",
+            re.IGNORECASE,
+        ),
+        "usage_limit",
+    ),
     (re.compile(r"(this|your) (organization|account) (has been|is) (disabled|on hold)\b", re.IGNORECASE), _ON_HOLD),
+)
+#: A key that was taken back, in the words of a 403: nothing else can be asked with it either.
+_KEY_REVOKED = re.compile(
+    r"(this|your|the) (api )?(key|token) (has been|is|was) (disabled|deactivated|revoked|expired|deleted|archived)\b",
+    re.IGNORECASE,
 )
 _VALIDATION = re.compile(r": (extra inputs are not permitted|field required|input should be)\b", re.IGNORECASE)
 _REGAIN = re.compile(r"\bregain access on (\d{4}-\d\d-\d\d)(?: at (\d\d:\d\d) UTC)?")
@@ -101,6 +113,8 @@ def classify(
     """
     headers = headers or {}
     effective = _STATUS_OF[kind] if kind in _STRONG or (status is None and kind in _STATUS_OF) else status or 500
+    if effective in (400, 403) and not code and _KEY_REVOKED.match(text.strip()):
+        effective = 401
     code = code or (_account_limit(text) if effective in (400, 403) else None)
     type_, remedy, words = _HELD if code == _ON_HOLD else _SPENT if code in _PARKING else _rule(effective)
     wait = None
@@ -125,7 +139,12 @@ def classify(
 
 
 def presentable(text: str) -> str:
-    """The upstream's message on one line, shortened, with anything that looks like a key redacted."""
+    """
+    The upstream's message on one line, shortened, with anything that looks like a key redacted.
+
+    Zero bytes and halves of characters, which not every store can keep, become question marks.
+    """
+    text = text.replace("\0", "?").encode("utf-8", "replace").decode()
     line = _REDACT(" ".join(text.split()))
 
     return line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 1] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from ..core.text.redaction import Redactor
 from .deadlines import CallDeadlines, CallTimeouts
 from .event_stream import event_data
 
+#: Types and codes of errors.
+_WORD = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 DEFAULT_URL = "https://api.anthropic.com"
 #: Timeout of a GET, in seconds.
@@ -185,16 +188,18 @@ class AnthropicClient:
 
     def error_details(self, body: Any) -> dict[str, Any]:
         """Keyword arguments for `classify` from an error body of any shape."""
-        error = body.get("error") if isinstance(body, Mapping) else None
+        error = body.get("error", body) if isinstance(body, Mapping) else body
+        if isinstance(error, str):  # a gateway's, or that of a proxy
+            error = {} if error.lstrip().startswith("<") else {"message": error}
         if not isinstance(error, Mapping):
             return {}
 
         details = error.get("details")
         details = details if isinstance(details, Mapping) else {}
-        kind, code, text = error.get("type"), details.get("error_code"), error.get("message")
+        text = error.get("message") or error.get("detail")
         return {
-            "kind": kind if isinstance(kind, str) else None,
-            "code": code if isinstance(code, str) else None,
+            "kind": _word(error.get("type")),
+            "code": _word(details.get("error_code")),
             "text": self._redact(text) if isinstance(text, str) else "",
             "details": details,
         }
@@ -340,3 +345,8 @@ def _root(exc: BaseException) -> str:
         exc = exc.__cause__
 
     return f"{exc}".strip() or type(exc).__name__
+
+
+def _word(value: Any) -> str | None:
+    """The type or code of an error, or None for a value that no store might hold."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None

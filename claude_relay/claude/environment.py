@@ -62,7 +62,7 @@ def _builds(name: str, value: str) -> bool:
 @contextmanager
 def _only(name: str, value: str) -> Iterator[None]:
     """The process's environment with that one of the variables."""
-    kept = {other: os.environ.pop(other) for other in list(os.environ) if other.lower() in _NAMES}
+    kept = {other: os.environ.pop(other) for other in list(os.environ) if other.lower() in (*_NAMES, "sslkeylogfile")}
     os.environ[name] = value
     try:
         yield

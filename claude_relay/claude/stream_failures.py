@@ -60,7 +60,7 @@ def too_large() -> Failure:
 def refusal(answer: MessageAccumulator) -> Failure:
     """Claude's refusal: a complete message with the status of a success."""
     category, explanation = answer.stop_details.get("category"), answer.stop_details.get("explanation")
-    message = "Claude declined to answer" + (f" ({category})" if category else "")
+    message = "Claude declined to answer" + (f" ({presentable(str(category))})" if category else "")
     if explanation:
         message += f": {presentable(str(explanation))}"
 

@@ -102,4 +102,9 @@ def file_name(source: str) -> str | None:
     """The name to send with a file; none for stdin and pipes."""
     path = Path(source)
 
-    return path.name if source != "-" and path.is_file() else None
+    return readable_name(path) if source != "-" and path.is_file() else None
+
+
+def readable_name(path: Path) -> str:
+    """The name of a file as text: bytes of it that are not UTF-8 are replaced."""
+    return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -13,6 +13,7 @@ from typing import IO, Any
 from ..core.collections.collection import MAX_ROWS
 from ..core.collections.csv_input import read_csv
 from ..errors import InvalidRequest, Problem
+from .input_files import readable_name
 
 #: Bytes of one request.
 _PIECE = 8 * 2**20
@@ -69,7 +70,7 @@ class FileRows:
 
 
 def _file_row(path: Path) -> dict[str, Any]:
-    return {"file": base64.b64encode(path.read_bytes()).decode(), "name": path.name}
+    return {"file": base64.b64encode(path.read_bytes()).decode(), "name": readable_name(path)}
 
 
 def _split(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

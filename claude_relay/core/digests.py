@@ -16,10 +16,17 @@ SIZE = 16
 _PIECE = 2**16
 
 
-def digest(*parts: str | bytes | float | None) -> bytes:
-    """The digest of a row's parts, with the kind and length of each: nothing can move between them."""
+def digest(*parts: str | bytes | memoryview | float | None) -> bytes:
+    """
+    The digest of a row's parts, with the kind and length of each: nothing can move between them.
+
+    A memoryview is the UTF-8 of a text without a zero byte. PostgreSQL keeps no zero byte in a text, and stores U+FFFD
+    for it: both have the same digest.
+    """
     result = blake2b(digest_size=SIZE)
     for part in parts:
+        if isinstance(part, str) and "\0" in part:
+            part = part.replace("\0", "\ufffd")  # noqa: PLW2901
         if part is None:  # most columns of most rows
             result.update(b"none 0 ")
             continue
@@ -28,6 +35,10 @@ def digest(*parts: str | bytes | float | None) -> bytes:
             result.update(b"text %d " % size)
             for piece in _pieces(part):
                 result.update(piece)
+            continue
+        if isinstance(part, memoryview):
+            result.update(b"text %d " % len(part))
+            result.update(part)
             continue
         if isinstance(part, str):
             kind, data = b"text", part.encode("utf-8", "surrogatepass")

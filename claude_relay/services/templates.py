@@ -63,7 +63,7 @@ class Templates:
             raise InvalidRequest.at("template", f"must be {templates.REFERENCE_RULE}, not {kind(name)}")
         template, compiled = (lookup or self.lookup(owner))(name)
         submission = parse_templated(
-            template, compiled, body, now=now, context=context, idempotency_key=idempotency_key, form=form
+            template, compiled, body, now=now, context=context, owner=owner, idempotency_key=idempotency_key, form=form
         )
         if submission.request.get("continueFrom") and not may_continue:
             raise Forbidden("continueFrom is not allowed for this key: it lacks the scope read.")

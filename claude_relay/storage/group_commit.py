@@ -34,7 +34,7 @@ _Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _
 
 #: The most writes that share a commit.
 _MAX_GROUP = 256
-#: The most writes that are never divided into two groups.
+#: A queue of at most this many writes is never divided into two groups.
 _WHOLE = 8
 #: With several writers, how long the first one waits for the others, in seconds.
 _GATHER = 0.008

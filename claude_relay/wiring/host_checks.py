@@ -20,7 +20,11 @@ def check_host(settings: Settings, environ: Mapping[str, str], *, calls: bool) -
     """Raise `ConfigError` with every fault; `calls`: this daemon, or one beside it, calls Anthropic."""
     from ..claude.environment import client_faults
 
-    faults = [*_railway_faults(settings, environ), *(client_faults(environ) if calls else ())]
+    faults = [
+        *_railway_faults(settings, environ),
+        *_key_log_faults(environ),
+        *(client_faults(environ) if calls else ()),
+    ]
     if faults:
         raise ConfigError(faults)
 
@@ -42,6 +46,18 @@ def lost_with_container(settings: Settings) -> str | None:
         f"the jobs in {path} are deleted with this container, since no volume is mounted at {path.parent}: "
         f"docker run -v jobs:{path.parent}"
     )
+
+
+def _key_log_faults(environ: Mapping[str, str]) -> Sequence[str]:
+    """Python writes to SSLKEYLOGFILE as each TLS client is made, and makes none where it cannot."""
+    name = environ.get("SSLKEYLOGFILE")
+    if not name or os.access(name if Path(name).exists() else Path(name).parent, os.W_OK):
+        return []
+
+    return [
+        f"SSLKEYLOGFILE in the environment is {name}, which cannot be written: no TLS connection can be made. "
+        "Unset SSLKEYLOGFILE."
+    ]
 
 
 def _railway_faults(settings: Settings, environ: Mapping[str, str]) -> Sequence[str]:

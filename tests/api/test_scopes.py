@@ -12,7 +12,7 @@ from falcon.testing import TestClient
 from claude_relay.api.app import ROUTES
 from claude_relay.api.scopes import SCOPES
 from claude_relay.core.keys import Scope
-from claude_relay.services import JobRef
+from claude_relay.services import CollectionRef, JobRef
 from tests.support.builders import a_completion
 from tests.support.many_jobs import purge
 
@@ -164,3 +164,23 @@ def test_a_purged_job_is_told_to_a_reader_only(relay, key):
     ]
 
     assert ["purged" in text for text in texts] == [False, True]
+
+
+def test_more_rows_do_not_tell_a_submit_only_key_that_the_collection_has_ended(relay, key):
+    """CASES S2: a closed collection and one whose rows have all ended are refused in the same words."""
+    client = key(Scope.SUBMIT)
+    body = {"open": True, "template": {"prompt": "Les {{a}}"}, "rows": [{"a": "x"}]}
+    for name in ("closed", "ended"):
+        client.simulate_post("/api/collections", json={"collectionId": name, **body})
+        client.simulate_post(f"/api/collections/{name}/close")
+    client.simulate_post("/api/collections/ended/cancel")
+    texts = {
+        name: [
+            client.simulate_post(f"/api/collections/{name}/rows", json={"rows": [{"a": "y"}]}).json["error"],
+            client.simulate_post(f"/api/collections/{name}/close").json["error"],
+        ]
+        for name in ("closed", "ended")
+    }
+
+    assert relay.collections.show(CollectionRef(collection_id="ended"))["status"] == "failed"
+    assert texts["ended"] == [text.replace("closed", "ended", 1) for text in texts["closed"]]

@@ -247,6 +247,37 @@ def test_webhook_headers_of_a_template_are_sent_and_never_shown(relay, client, t
     assert relay._store.read(lambda tx: tx.webhook_target(job.id)).headers == {"x-key": "s3cret-of-t"}
 
 
+@pytest.mark.parametrize(
+    ("more", "sent"),
+    [
+        ({}, True),
+        ({"webhookUrl": "https://h.example:443/other"}, True),
+        ({"webhookUrl": "https://evil.example/x"}, False),
+        ({"webhookUrl": "http://h.example/x"}, False),
+        ({"failureWebhookUrl": "https://evil.example/x"}, False),
+        ({"variables": {"a": "1", "host": "evil.example"}, "template": "free"}, False),
+        ({"webhookUrl": "https://evil.example/x", "webhookHeaders": {"x-own": "1"}}, None),
+    ],
+)
+def test_headers_of_a_shared_template_go_to_its_own_host_only(relay, client, named, more, sent) -> None:
+    """CASES S2: a key that uses another key's template cannot read its headers by a URL of its own."""
+    secret = {"x-key": "s3cret-of-t"}
+    put(client, "t", {"prompt": "{{a}}", "webhookUrl": "https://h.example/x", "webhookHeaders": secret}, shared=True)
+    free = {"prompt": "{{a}}", "webhookUrl": "https://{{host}}/x", "webhookHeaders": secret}
+    put(client, "free", free, shared=True)
+    body = {"requestId": "r-1", "template": "t", "variables": {"a": "1"}, **more}
+    answer = submit(named("one"), **body)
+    assert answer.status_code == 202, answer.json
+    job = relay._store.read(lambda tx: tx.find("r-1", None)[0])
+    headers = relay._store.read(lambda tx: tx.webhook_target(job.id)).headers
+
+    assert (headers or {}) == (more.get("webhookHeaders", {}) if sent is None else secret if sent else {})
+    assert any("webhookHeaders" in text for text in answer.json["warnings"]) is (sent is False)
+    submit(client, **body)
+    own = relay._store.read(lambda tx: tx.find("r-1", "admin")[0])
+    assert relay._store.read(lambda tx: tx.webhook_target(own.id)).headers == more.get("webhookHeaders", secret)
+
+
 def test_estimate_and_bulk_take_templates(client) -> None:
     put(client, "t", {"prompt": "Read {{a}}"})
     estimate = client.simulate_post("/api/estimate", json={"template": "t", "variables": {"a": "x" * 400}})

@@ -129,8 +129,8 @@ def test_an_answer_is_shown_whatever_the_encoding_of_stdout(relay: Relay, store:
     """CASES F19: characters that it cannot carry are replaced, in JSON they are escaped."""
     relay_job(relay, "Blåbær – 🫐")
     env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[2])}
-    shown = subprocess.run([*PROGRAM, "result", "r"], env=env, capture_output=True, timeout=60)
-    as_json = subprocess.run([*PROGRAM, "result", "r", "--json"], env=env, capture_output=True, timeout=60)
+    shown = subprocess.run([*PROGRAM, "result", "r"], env=env, capture_output=True, timeout=100)
+    as_json = subprocess.run([*PROGRAM, "result", "r", "--json"], env=env, capture_output=True, timeout=100)
 
     assert (shown.returncode, shown.stderr) == (0, b"")
     assert shown.stdout.decode(encoding).strip() == ("Bl?b?r ? ?" if encoding == "ascii" else "Blåbær ? ?")
@@ -144,7 +144,7 @@ def test_a_closed_stream_is_no_error(relay: Relay, store: Path, closed: str) -> 
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     program = shlex.join(PROGRAM)  # its path may have blanks
     command = f"{program} submit Hei {closed} && {program} result r {closed}"
-    done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, timeout=100)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("Hei\n") is (">&-" not in closed)
@@ -222,3 +222,31 @@ def test_a_misspelt_verb_is_named(run: Run) -> None:
     code, _, err = run("serch", "Les")
 
     assert (code, "Did you mean 'search'?" in err) == (2, True), err
+
+
+def test_a_file_name_of_any_bytes_is_read(run: Run, tmp_path: Path) -> None:
+    """CASES F16, F27: a name in Latin-1 is no fault of the file; what is sent of it is text."""
+    name = os.fsdecode(bytes(tmp_path) + b"/caf\xe9.txt")
+    Path(name).write_text("Blåbær", encoding="utf-8")
+    code, out, err = run("submit", "--dry-run", "-f", name, "-a", name)
+
+    assert code == 0, err
+    body = json.loads(out)
+    assert (body["prompt"], body["files"][0]["name"]) == ("Blåbær", "caf\ufffd.txt")
+    assert run("submit", "--dry-run", "-a", "https://x.example/caf\udce9", "hei")[0] == 65
+
+
+def test_an_output_file_that_cannot_be_written_is_named(run: Run, relay: Relay, tmp_path: Path) -> None:
+    """CASES F27: exit 65 and a sentence; a table is not submitted, so that no answer is paid for."""
+    relay.submit(a_submission("done"))
+    relay.execution.complete(relay.execution.claim("w", limit=1)[0], a_completion("Svar"))
+    (tmp_path / "in.csv").write_text("text\nx\n", encoding="utf-8")
+    table = ("table", "submit", "in.csv", "--prompt", "Les {{text}}", "--id", "t-1", "--wait", "-o")
+    for verb in (("result", "done", "-o"), table):
+        code, _, err = run(*verb, "nowhere/out.csv")
+        assert (code, "nowhere/out.csv cannot be written" in err) == (65, True), err
+
+    assert run("table", "status", "t-1")[0] == 3
+    assert run("result", "done", "-o", "out.txt")[0] == 0
+    assert (tmp_path / "out.txt").read_text() == "Svar"
+    assert run("result", "done", "-o", "/dev/null")[0] == 0 and Path("/dev/null").is_char_device()

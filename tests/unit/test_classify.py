@@ -105,6 +105,7 @@ def test_a_spend_cap_with_a_reset_time_parks_until_then():
 CREDIT = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
 USAGE = "You have reached your specified API usage limits. You will regain access on 2027-02-01 at 00:00 UTC."
 HOLD = "This organization has been disabled."
+WORKSPACE = "This request would exceed your workspace's API usage limits. You will regain access on 2027-02-01."
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,8 @@ HOLD = "This organization has been disabled."
         (CREDIT, None, ErrorType.BUDGET, "credit_balance", None),
         (USAGE, None, ErrorType.BUDGET, "usage_limit", 1_801_440_000.0),
         (HOLD, None, ErrorType.PERMISSION, "organization_on_hold", None),
+        (WORKSPACE, None, ErrorType.BUDGET, "usage_limit", 1_801_440_000.0),
+        ("Your team has exceeded its monthly spending limit.", None, ErrorType.BUDGET, "usage_limit", None),
         ("Please appeal.", "organization_on_hold", ErrorType.PERMISSION, "organization_on_hold", None),
     ],
 )
@@ -127,9 +130,21 @@ def test_a_limit_of_the_account_that_comes_as_a_bad_request_parks_the_queue(stat
     assert not failure.shows_the_key_works
 
 
+@pytest.mark.parametrize("status", [None, 400, 403])
+@pytest.mark.parametrize("text", ["Your API key has been disabled", "This token was revoked.", "The key is expired"])
+def test_a_key_that_was_taken_back_parks_the_queue_whatever_the_status(status, text):
+    """CASES F1, F8: in the words of a 403 or a 400, as gateways send it."""
+    failure = classify(status=status, kind="permission_error", text=text, now=NOW)
+
+    assert (failure.type, failure.remedy) == (ErrorType.PERMISSION, Remedy.PARK)
+    assert not failure.shows_the_key_works
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "model: this key has been disabled",
+        "Your API key does not have permission to use the specified resource.",
         f"messages.0.{CREDIT}: Extra inputs are not permitted",
         f"{CREDIT}: Extra inputs are not permitted",
         f"tools.0: {USAGE}",

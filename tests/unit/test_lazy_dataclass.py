@@ -118,12 +118,12 @@ def test_threads_that_make_the_first_instances_all_succeed(request: pytest.Fixtu
         barrier, made = threading.Barrier(4), []
 
         def make(point: type = point, barrier: threading.Barrier = barrier, made: list[object] = made) -> None:
-            barrier.wait(10)
+            barrier.wait(60)
             made.append(point(x=1, y=2))
 
         threads = [threading.Thread(target=make) for _ in range(4)]
         [thread.start() for thread in threads]
-        [thread.join(10) for thread in threads]
+        [thread.join(60) for thread in threads]
         assert made == [point(x=1, y=2)] * 4
 
 

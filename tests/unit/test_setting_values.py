@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import certifi
+import falcon
 import pytest
 
+from claude_relay.api.serve import listen, listening_url
 from claude_relay.config import Settings, secret_problem
 from claude_relay.config import load as load_settings
 from claude_relay.config.cautions import cautions
 from claude_relay.errors import ConfigError
+from claude_relay.wiring.host_checks import check_host
 
 
 def load(environ: Mapping[str, str], *, dotenv: Path | None = None) -> Settings:
@@ -112,3 +117,36 @@ def test_a_key_that_is_a_complete_line_is_warned_of_at_the_start() -> None:
     [sentence] = cautions(load({"ANTHROPIC_API_KEY": "ANTHROPIC_API_KEY=sk-ant-0123456789"}))
 
     assert "written as a setting" in sentence and "0123456789" not in sentence
+
+
+def test_a_key_log_that_cannot_be_written_is_named_and_no_other_variable(tmp_path: Path, monkeypatch: Any) -> None:
+    """CASES F3: every TLS client fails then, and certificates that are right were blamed for it."""
+    environ = {"SSL_CERT_FILE": certifi.where(), "SSLKEYLOGFILE": "/nowhere/keys"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    settings = load({"RELAY_STORE": f"sqlite:///{tmp_path}/relay.db"})
+    for calls in (False, True):
+        with pytest.raises(ConfigError) as caught:
+            check_host(settings, environ, calls=calls)
+        [fault] = caught.value.problems
+        assert "SSLKEYLOGFILE" in fault and "SSL_CERT_FILE" not in fault
+
+    check_host(settings, {**environ, "SSLKEYLOGFILE": str(tmp_path / "keys")}, calls=False)
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "no.invalid"])
+def test_an_address_that_is_none_is_a_fault_of_the_configuration(host: str) -> None:
+    """CASES A13: exit 78 and a sentence, not an unexpected error that a supervisor repeats for ever."""
+    with pytest.raises(ConfigError, match=f"RELAY_HOST {host} is no address of this machine"):
+        listen(falcon.App(), load({"RELAY_HOST": host, "PORT": "0"}), map={})
+
+
+def test_the_url_of_an_ipv6_address_has_brackets() -> None:
+    """CASES A13: the URL that the API prints works when typed."""
+    listeners: dict[int, Any] = {}
+    settings = load({"RELAY_HOST": "::1", "PORT": "0"})
+    server = listen(falcon.App(), settings, map=listeners)
+    try:
+        assert listening_url([server], settings, inherited=False).startswith("http://[::1]:")
+    finally:
+        server.close()

@@ -11,6 +11,7 @@ import click
 
 from ...core.text.durations import parse_duration
 from ..client import open_client
+from ..output_files import write_file
 from ..render.output import Output, json_option, pass_output
 from ..render.result import code_block, print_answer
 from ..render.waiting import WaitingNotice
@@ -39,7 +40,8 @@ def result(output: Output, request_id: str, file: Path | None, extract: bool) ->
     body = json.loads(raw)
     if file is not None and body.get("status") == "completed":
         text = body["response"]
-        file.write_bytes(raw if output.json else (code_block(text) if extract else text).encode())
+        content = raw if output.json else (code_block(text) if extract else text).encode()
+        write_file(file, [content], field="--output")
         output.message(f"Written to {file}.")
         return 0
     if output.json:

@@ -24,6 +24,8 @@ from ..render.text import TextPrinter
 from ..render.waiting import WaitingNotice
 from .cost import dollars
 
+#: Options that name files.
+_FILES = ("file", "body_file", "schema", "jsonl", "attach")
 #: Jobs in one request.
 _BULK = 1_000
 
@@ -234,6 +236,8 @@ def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str
 def _check_arguments(text: Sequence[str], options: dict[str, Any]) -> None:
     given = [("TEXT", word) for word in text]
     for name, value in options.items():
+        if name in _FILES:  # a name may have any bytes
+            continue
         values = value if isinstance(value, tuple) else (value,)
         given += [(f"--{name}", each) for item in values for each in (item if isinstance(item, tuple) else (item,))]
     check_arguments(given)
@@ -300,6 +304,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _attachment(source: str) -> dict[str, Any]:
     if source.startswith(("http://", "https://")):
+        check_arguments([("--attach", source)])
         return {"url": source}
     data = base64.b64encode(read_bytes(source, field="--attach")).decode()
     name = file_name(source)

@@ -19,6 +19,7 @@ from ...core.text.durations import parse_duration
 from ...errors import Conflict, InvalidRequest, Problem, RelayError, TooLarge
 from ..client import RelayClient, open_client
 from ..client.tables import TableClient
+from ..output_files import check_writable, write_file
 from ..render.output import Output, json_option, pass_output
 from ..render.progress import ProgressLine
 from ..table_rows import CsvRows, FileRows, Rows, with_line
@@ -67,6 +68,8 @@ def submit(output: Output, ctx: click.Context, /, file: IO[bytes] | None, folder
         raise click.UsageError("Name a template with -t, or give --prompt TEXT.", ctx)
     if options["out"] and not options["wait"]:
         raise click.UsageError("-o needs --wait: the results exist once the rows have ended.", ctx)
+    if options["out"]:
+        check_writable(Path(options["out"]), field="--out")
     seconds = _seconds(options["timeout"])
     body = _body(options)
     source = (
@@ -282,12 +285,7 @@ def _write(output: Output, pieces: Iterator[bytes], out: str | None) -> None:
         for piece in pieces:
             output.write(decoder.decode(piece))
         return
-    target = Path(out)
-    partial = target.with_name(f".{target.name}.part")
-    with partial.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
-    partial.replace(target)
+    write_file(Path(out), pieces, field="--out")
 
 
 def _format_of(out: str | None) -> str:

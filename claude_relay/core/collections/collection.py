@@ -319,7 +319,7 @@ _NOT_OPEN = {
     Phase.OPEN: "is open",
     Phase.CLOSED: "is closed",
     Phase.RETRYING: "is closed",
-    Phase.FINISHED: "has ended",
+    Phase.FINISHED: "is closed",  # a key that may only submit does not learn here whether it has ended
     Phase.PURGING: "was purged",
 }
 _ENDED_STATES = {"completed": State.COMPLETED, "failed": State.FAILED}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequest, Problem
 from .. import templates
+from ..deliveries.delivery import destination_of
 from ..templates import Compiled, Template, Variables
 from ..text.json_values import find_problems
 from .body import parse
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 _NOT_IN_TEMPLATE = ("template", "variables")
 #: Fields of which one replaces the other.
 _EITHER = {"prompt": "messages", "messages": "prompt", "runAt": "delay", "delay": "runAt"}
+_HEADERS_LEFT_OUT = (
+    "the webhookHeaders of the template are not sent: it is another key's, and they go only to the scheme, host and"
+    " port of its own webhookUrl and failureWebhookUrl"
+)
+#: Scheme, host and port of a URL, to its path or query.
+_ORIGIN = re.compile(r"https?://[^/?]+", re.IGNORECASE)
 #: Fields whose numbers tools may send as strings: both are the same request.
 _NUMBERS = ("priority", "maxCostUsd", "maxTokens", "temperature")
 
@@ -92,10 +100,11 @@ def parse_templated(
     *,
     now: float,
     context: IntakeContext,
+    owner: str,
     idempotency_key: str | None = None,
     form: bool = False,
 ) -> Submission:
-    """The submission of a body that names `template`, or `InvalidRequest` with all its problems."""
+    """The submission of a body of that owner that names `template`, or `InvalidRequest` with all its problems."""
     given = _given(body.get("variables"))
     if given is not None and not isinstance(given, dict):
         raise InvalidRequest.at("variables", f"must be an object ({{…}}), not {kind(given)}")
@@ -116,10 +125,33 @@ def parse_templated(
         faults += [problem for problem in exc.problems if not _depends(problem.field, paths)]
     if faults:
         raise InvalidRequest(problems=faults[:100])
-    unused = templates.unused_warning(variables, compiled.placeholders)
-    warnings = (*submission.warnings, unused)[-MAX_WARNINGS:] if unused else submission.warnings
+    notes = [note for note in (templates.unused_warning(variables, compiled.placeholders),) if note]
+    if (
+        template.owner != owner
+        and _given(body.get("webhookHeaders")) is None
+        and _leave_their_url(template, submission)
+    ):
+        submission = replace(submission, webhook_headers={})
+        notes.append(_HEADERS_LEFT_OUT)
+    warnings = (*submission.warnings, *notes)[-MAX_WARNINGS:]
 
     return replace(submission, body_hash=written_hash(body), template=template.reference, warnings=warnings)
+
+
+def _leave_their_url(template: Template, submission: Submission) -> bool:
+    """
+    Whether the headers of a template would go to a scheme, host or port that it does not name itself.
+
+    They are often a key, which a caller of a shared template may use, and must not read.
+    """
+    named = {
+        destination_of(url)
+        for url in (template.body.get("webhookUrl"), template.body.get("failureWebhookUrl"))
+        if isinstance(url, str) and (found := _ORIGIN.match(url)) and "{{" not in found[0]
+    }
+    urls = (submission.webhook_url, submission.failure_webhook_url)
+
+    return bool(submission.webhook_headers) and any(url and destination_of(url) not in named for url in urls)
 
 
 def written_hash(body: Mapping[str, Any]) -> str:

@@ -37,7 +37,9 @@ _ROUNDING = 0.01
 
 def of(row: Row) -> bytes:
     """The digest of a row. Engines differ in 1 and 1.0, and in -0.0."""
-    return digest(repr([float(value) + 0.0 if isinstance(value, _NUMBERS) else value for value in _in_digest(row)]))
+    text = repr([float(value) + 0.0 if isinstance(value, _NUMBERS) else value for value in _in_digest(row)])
+
+    return digest(text.replace(r"\x00", "\ufffd"))  # as PostgreSQL stores a zero byte
 
 
 def sum_of_times(row: Row) -> float:

@@ -45,6 +45,74 @@ def test_a_complete_answer_without_its_bookkeeping_is_a_success(
     assert len(fake.books) == 1
 
 
+@pytest.mark.parametrize(
+    "left_out", [("message_start",), ("content_block_start",), ("index",), ("message_start", "index")]
+)
+def test_a_complete_answer_without_its_frame_is_a_success(
+    fake: FakeClaude, caller: Caller, left_out: tuple[str, ...]
+) -> None:
+    """CASES F8: a finished answer is one call, also without `message_start`, a block's start or its index."""
+    at = {} if "index" in left_out else {"index": 0}
+    pieces = {
+        "message_start": started(),
+        "content_block_start": event("content_block_start", **at, content_block={"type": "text", "text": ""}),
+        "content_block_delta": event("content_block_delta", **at, delta={"type": "text_delta", "text": "All of it"}),
+        "content_block_stop": event("content_block_stop", **at),
+    }
+    fake.then(head(), *(piece for name, piece in pieces.items() if name not in left_out), *stopped())
+
+    done = caller()
+
+    assert isinstance(done, Completion), done
+    assert (done.text, len(fake.books)) == ("All of it", 1)
+
+
+def test_half_a_character_in_a_tool_call_is_replaced(fake: FakeClaude, caller: Caller) -> None:
+    """CASES F2, F23: in a tool call's input, a citation or the name of a count; the paid answer can be stored."""
+    block = {"type": "tool_use", "id": "t-1", "name": "x\ud83d", "input": {}}
+    given = {"type": "input_json_delta", "partial_json": json.dumps({"a": "x\ud83d", "\ud83d": ["\ud83d\ude00"]})}
+    counts = {"output_tokens": 5, "x\ud83d": 3}
+    pieces = [
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_delta", "index": 0, "delta": given},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "citations_delta", "citation": {"t": "\ude00"}}},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": counts},
+        {"type": "message_stop"},
+    ]
+    fake.then(head(), started(), *(chunk(b"data: " + json.dumps(piece).encode() + b"\n\n") for piece in pieces), END)
+
+    done = caller()
+
+    assert isinstance(done, Completion), done
+    assert done.content[0]["input"] == {"a": "x\ufffd", "\ufffd": ["\U0001f600"]}
+    json.dumps([done.blocks, done.usage], ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "remedy"),
+    [
+        ({"error": "Your credit balance is too low"}, "credit balance", Remedy.PARK),
+        ({"message": "Your credit balance is too low"}, "credit balance", Remedy.PARK),
+        ({"detail": "no such deployment"}, "no such deployment", Remedy.FAIL),
+        ({"error": {"message": "bad", "type": "x\ud83d", "details": {"error_code": "\0\ud83d"}}}, "bad", Remedy.FAIL),
+        ("<html>no</html>", "", Remedy.FAIL),
+    ],
+)
+def test_the_words_of_an_error_are_read_in_every_shape(
+    fake: FakeClaude, caller: Caller, body: Any, text: str, remedy: Remedy
+) -> None:
+    """CASES F1, F8: a gateway's error is shown, and a limit of the account parks the queue in its shape, too."""
+    data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    fake.then(head("400 Bad Request", kind="application/json"), chunk(data), END)
+
+    failure = caller()
+
+    assert isinstance(failure, Failure)
+    assert (failure.remedy, text in failure.message, "<" in failure.message) == (remedy, True, False)
+    (failure.message + str(failure.reason)).encode()
+
+
 @pytest.mark.parametrize("usage", [{"input_tokens": 10, "output_tokens": 5}, NOTHING])
 def test_an_answer_in_plain_json_is_a_success(fake: FakeClaude, caller: Caller, usage: Any) -> None:
     """CASES F8: a 200 with the whole message, though a stream was asked for."""
