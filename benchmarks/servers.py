@@ -98,6 +98,7 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
 def main() -> int:
     kind, folder = sys.argv[1], Path(sys.argv[2])
     from claude_relay.api.serve import Server
+    from claude_relay.garbage import spare_daemon
     from claude_relay.malloc import return_large_blocks, share_arenas
     from claude_relay.systemd import Supervisor
 
@@ -112,7 +113,9 @@ def main() -> int:
         if kind == "empty":
             relay.__class__ = StorelessRelay
         leaving = threading.Event()
-        code = Server(wiring.make_app(given, relay, leaving), given, relay, leaving, supervisor).run()
+        server = Server(wiring.make_app(given, relay, leaving), given, relay, leaving, supervisor)
+        spare_daemon()
+        code = server.run()
     if second:
         os.kill(second, signal.SIGTERM)
         os.waitpid(second, 0)

@@ -47,6 +47,7 @@ def database(postgres: Cluster) -> Iterator[str]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--sqlite-only", action="store_true", help="leave out every test that starts a PostgreSQL")
     parser.addoption("--proof", action="store_true", help="run seeded tests at length, each time with another seed")
+    parser.addoption("--keep-stores", metavar="FOLDER", help="large stores of a --proof, which are used again")
     parser.addoption("--proof-seed", type=int, metavar="N", help="the seed of an earlier --proof")
 
 

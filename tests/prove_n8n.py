@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 import requests
 
 from tests.support.eventually import eventually
+from tests.support.ports import free_port
 from tests.support.rig import Rig
 
 _INVOICES = Path(__file__).parents[1] / "examples" / "faktura"
@@ -179,7 +179,7 @@ def _installed(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def _started(program: Path, folder: Path) -> Iterator[N8n]:
-    port, broker = _free_port(), _free_port()
+    port, broker = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     env = {
         "PATH": os.environ["PATH"],
@@ -203,12 +203,6 @@ def _started(program: Path, folder: Path) -> Iterator[N8n]:
         process.wait(60)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as spare:
-        port: int = spare.getsockname()[1]
-        return port
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
     parser.add_argument("--n8n", type=Path, help="the program of an installed n8n")
@@ -221,7 +215,7 @@ def main() -> None:
         program = args.n8n or _installed(folder / "npm")
         for part in ("relay", "n8n"):
             (folder / part).mkdir()
-        port = _free_port()
+        port = free_port()
         with Rig(folder / "relay", RELAY_PUBLIC_URL=f"http://127.0.0.1:{port}") as rig:
             rig.start_api(PORT=str(port))
             rig.start_worker()

@@ -203,6 +203,11 @@ class Channel(HTTPChannel):
         return not (self.requests or self.total_outbufs_len or self.close_when_flushed or self.streaming)
 
     @property
+    def settled(self) -> bool:
+        """Whether it waits for bytes of its client and nothing else: see `EventLoop`."""
+        return self.evictable and not self.will_close
+
+    @property
     def is_counted(self) -> bool:
         """Whether a request has begun to arrive."""
         return self._counted
@@ -247,6 +252,7 @@ class Channel(HTTPChannel):
     def evict(self) -> None:
         """Close the connection in the next round of the main loop."""
         self.will_close = True
+        self.server.event_loop.touch(self._fileno)
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)  # wakes the loop, however full the buffers are
 
@@ -321,9 +327,16 @@ class Channel(HTTPChannel):
             if self.connected:  # the same round of the loop may have seen the client leave
                 super().handle_write()
 
+    def add_channel(self, map: Any = None) -> None:
+        """Have the main loop look at a new connection."""
+        super().add_channel(map)
+        self.server.event_loop.touch(self._fileno)
+
     def del_channel(self, map: Any = None) -> None:
         """Forget a closed connection."""
         self._uncount()
+        if self._fileno is not None:
+            self.server.event_loop.forget(self._fileno)
         super().del_channel(map)
 
     def _count(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import falcon
 from falcon.media.multipart import BodyPart, MultipartForm, MultipartFormHandler, MultipartParseError
 
+from ..core.collections.intake import FIELDS as COLLECTION_FIELDS
 from ..core.intake import from_form
 from ..core.intake.body import FIELDS
 from ..core.text.json_values import safe_quote
@@ -46,13 +47,19 @@ def split_file(data: bytes, content_type: str, name: str) -> tuple[dict[str, Any
     try:
         pairs: list[tuple[str, str]] = []
         file: tuple[str, bytes] | None = None
+        misnamed = None
         for part in _form(data, content_type):
-            if part.name == name and file is None:
+            if part.filename and part.name != name and part.name not in COLLECTION_FIELDS:
+                misnamed = part.name or ""
+            elif part.name == name and file is None:
                 file = _table_type(part), part.get_data()
             elif part.name == name:
                 raise _refused(f"has two parts {name}: send one table")
             else:
                 pairs.append((part.name or "", _text(part, part.name or "body")))
+        if file is None and misnamed is not None:
+            field = safe_quote(misnamed) or "body"
+            raise InvalidRequest.at(field, f"has a file: send the table in a part of the name {name}")
         return from_form(pairs), file
     except UnicodeDecodeError:
         raise _refused("has a part whose headers are not UTF-8") from None

@@ -18,14 +18,12 @@ import sys
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 import falcon
 import waitress
-from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer
 
@@ -36,6 +34,7 @@ from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
+from .event_loop import EventLoop
 from .forwarded import TrustedProxy
 from .prefer_wait import MAX_WAITERS
 from .task_queue import TaskQueue, Wakeup
@@ -111,7 +110,7 @@ class Server:
 
     def _poll(self, timeout: float) -> None:
         with self._server.task_dispatcher.gathering():
-            wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
+            self._server.event_loop.round(timeout)
 
     def _drain(self) -> None:
         """Serve the connected clients until none waits for a response or is about to send a request; bounded."""
@@ -210,6 +209,8 @@ def listen(
     limits = limits or ConnectionLimits()
     trusted = TrustedPeers(settings.trusted_proxy or "")
     incomplete, tasks = IncompleteRequests(limits, unbounded=trusted), TaskQueue()
+    map = {} if map is None else map
+    event_loop = EventLoop(map)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -232,10 +233,10 @@ def listen(
                 recv_bytes=_RECV_BYTES,
                 send_bytes=_SEND_BYTES,
             )
-        for listener in (server, *(map or {}).values()):
-            listener.channel_class, listener.incomplete = Channel, incomplete
+        for listener in (server, *map.values()):
+            listener.channel_class, listener.incomplete, listener.event_loop = Channel, incomplete, event_loop
             if isinstance(listener, BaseWSGIServer):
-                listener.trigger.__class__, listener.trigger.released = Wakeup, deque()
+                Wakeup.adopt(listener.trigger)
         tasks.set_thread_count(settings.threads + MAX_WAITERS)
         return server
     except ValueError as exc:  # of waitress, which has resolved the name

@@ -12,7 +12,7 @@ from typing import Any
 import falcon
 
 from ..core.intake import IntakeContext
-from ..core.jobs.submission import Submission
+from ..core.jobs.submission import Submission, encode_long_prompt
 from ..core.keys import Scope
 from ..core.text.traceparent import parse_traceparent
 from ..ports import Span, Tracer
@@ -68,14 +68,22 @@ class Submit:
             may_continue=reads,
             strict=not form,
         )
+        del body
+        submission = encode_long_prompt(submission)
         waits = preferred_wait(req) is not None
         defers = not waits and (req.content_length or 0) <= MAX_BODY
-        if deferred is not None and defers and self._defer(deferred, req, resp, submission, caller.owner, began):
-            return
-        with accept_span(self._tracer, req) as traceparent:
-            if traceparent is not None:
-                submission = replace(submission, traceparent=traceparent)
+        span = _start_accept_span(self._tracer, req)
+        if span.traceparent is not None:
+            submission = replace(submission, traceparent=span.traceparent)
+        with _ended_by_error(span):
+            if (
+                deferred is not None
+                and defers
+                and self._defer(deferred, req, resp, submission, caller.owner, began, span)
+            ):
+                return
             accepted = self._relay.submit(submission, owner=caller.owner)
+        span.end()
 
         if waits and not reads:
             accepted = replace(accepted, warnings=(*accepted.warnings, _NO_WAIT))
@@ -96,11 +104,10 @@ class Submit:
         submission: Submission,
         owner: str,
         began: float,
+        span: Span,
     ) -> bool:
-        """Answer before the job is stored: the response waits for that, and no thread does."""
-        now, span = self._clock(), start_accept_span(self._tracer, req)
-        if span.traceparent is not None:
-            submission = replace(submission, traceparent=span.traceparent)
+        """Answer before the job is stored: the response waits for that, and no thread does. Then the span ends."""
+        now = self._clock()
         prepared = self._relay.prepare_submit(submission, owner=owner, now=now)
         if prepared is None:
             return False
@@ -161,16 +168,22 @@ class SubmitBulk:
 @contextlib.contextmanager
 def accept_span(tracer: Tracer, req: falcon.Request) -> Iterator[str | None]:
     """The span of storing what a request brings; yields the trace context to store with it."""
-    span = start_accept_span(tracer, req)
-    try:
+    span = _start_accept_span(tracer, req)
+    with _ended_by_error(span):
         yield span.traceparent
-    except Exception as exc:
-        span.end(error=type(exc).__name__)
-        raise
     span.end()
 
 
-def start_accept_span(tracer: Tracer, req: falcon.Request) -> Span:
+@contextlib.contextmanager
+def _ended_by_error(span: Span) -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        span.end(error=type(exc).__name__)
+        raise
+
+
+def _start_accept_span(tracer: Tracer, req: falcon.Request) -> Span:
     parent = parse_traceparent(req.get_header("traceparent"))
     attributes = {"http.request.method": req.method, "http.route": req.uri_template}
 

@@ -49,9 +49,16 @@ class Wakeup(trigger):  # type: ignore[misc]
 
     pulled = False
 
+    released: deque[DeferredConnection]
+
     def __init__(self, map: dict[int, Any]) -> None:
         super().__init__(map)
-        self.released: deque[DeferredConnection] = deque()
+        self.adopt(self)
+
+    @classmethod
+    def adopt(cls, pipe: trigger) -> None:
+        """Make the pipe that waitress has made one of this class."""
+        pipe.__class__, pipe.released = cls, deque()
 
     def _physical_pull(self) -> None:
         # The caller has changed its channel before this; the loop looks at the channels after `handle_read`.

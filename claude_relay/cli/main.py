@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -185,6 +184,8 @@ def _problems(exc: RelayError) -> Sequence[Problem]:
 
 def _unexpected(output: Output, exc: Exception) -> int:
     if output.verbose or os.environ.get("LOG_LEVEL") == "debug":
+        import traceback
+
         traceback.print_exc()
     else:
         summary = f"{type(exc).__name__}: {exc}".splitlines()[0]

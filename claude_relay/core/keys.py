@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import math
 import re
 from dataclasses import field
@@ -12,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequest, Problem
+from .digests import sha256
 from .jobs.fairness import DEFAULT_WEIGHT, WEIGHTS
 from .lazy_dataclass import dataclass
 
@@ -121,6 +120,8 @@ def key_id(text: str) -> str | None:
 
 def matches(key: ApiKey | None, text: str) -> bool:
     """Whether the text is that key; takes the same time whether the key exists or not."""
+    import hmac  # here, as it loads OpenSSL: see `digests`
+
     same = hmac.compare_digest(digest_of(text), key.digest if key is not None else bytes(32))
 
     return key is not None and same and key.revoked_at is None
@@ -128,4 +129,4 @@ def matches(key: ApiKey | None, text: str) -> bool:
 
 def digest_of(text: str) -> bytes:
     """The stored digest; 256 random bits need no slow hash."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return sha256(text.encode("utf-8", "surrogateescape"))

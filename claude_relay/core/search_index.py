@@ -1,8 +1,9 @@
 """
 Entries of the search index, and the marks that a search asks it for.
 
-A mark is a number: three bytes of a folded text, or an owner. A job is a candidate where its entry has every mark of
-the needle; whether it matches is then decided by its texts. So the index may have too many marks, and never too few.
+A mark is a number: three bytes of a folded text, an owner, or a value that a filter asks for (`filter_marks`). A job is
+a candidate where its entry has every mark of the needle; whether it matches is then decided by its texts. So the index
+may have too many marks, and never too few.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
 from typing import Any
 
+from .filter_marks import Facts, marks_of
 from .jobs.job import Retain
 from .lazy_dataclass import dataclass
 from .search import answer_texts, fold, request_texts
@@ -39,12 +41,12 @@ _RANDOM_BITS = 80  # of an id, after those of its time
 
 @dataclass(frozen=True, kw_only=True)
 class Indexable:
-    """The texts of a job as they are stored."""
+    """The texts of a job as they are stored, and the values that filters ask for."""
 
     job_id: str
-    owner: str
     request_id: str
     retain: Retain
+    facts: Facts
     request: str | None = field(repr=False)
     outcome: bytes | None = field(repr=False)
 
@@ -85,7 +87,7 @@ def era_mark(number: int, eras: Sequence[Era]) -> int:
 
 def entry(job: Indexable) -> Entry:
     """The entry of a job. Texts that are erased after the delivery are never indexed."""
-    own = {owner_mark(job.owner), *_marks([job.request_id])}
+    own = {owner_mark(job.facts.owner), *marks_of(job.facts), *_marks([job.request_id])}
     if job.retain is Retain.METADATA:
         return Entry(job_id=job.job_id, marks=frozenset(own), opaque=True)
     texts = [

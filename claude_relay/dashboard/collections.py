@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,6 +13,7 @@ from ..core.collections.collection import COLLECTION_ID
 from ..core.collections.csv_input import read_csv
 from ..core.collections.csv_output import read_form
 from ..core.collections.intake import parse_collection
+from ..core.collections.pace import seconds_left
 from ..core.intake.query import parse_page_cursor
 from ..core.keys import Scope
 from ..errors import NotFound, RelayError
@@ -21,9 +23,14 @@ from .site import Page, Visit, unknown_act
 
 _PATH = "/dashboard/collections"
 _PAGE = 50
-#: Rows that are looked through for failed ones, and failed ones that are shown.
+#: Rows that are looked through for failed ones and failed checks, and those that are shown.
 _READ, _SHOWN = 500, 20
 _ENDED = ("completed", "partial", "failed")
+#: The remedies that a message names for requests, and those of a page.
+_REMEDIES = {
+    ", or name its encoding, as in Content-Type: text/csv; charset=windows-1252": "",
+    "make the collection with open: true, and send the rest to /api/collections/{id}/rows": "split the file",
+}
 
 
 class Collections(Page):
@@ -49,10 +56,9 @@ class Collections(Page):
                 may_continue=visit.caller.may(Scope.READ),
             )
         except RelayError as exc:
-            visit.resp.status = exc.status
-            self._show(
-                visit, problems=[str(each) for each in getattr(exc, "problems", ())][:20] or [str(exc)], form=form
-            )
+            visit.refuse(exc)
+            problems = [_for_the_page(str(each)) for each in getattr(exc, "problems", ())][:20]
+            self._show(visit, problems=problems or [str(exc)])
             return
         job = accepted.collection.job
         owner = job.owner if visit.caller.sees_all else None
@@ -60,7 +66,7 @@ class Collections(Page):
         notice = f"{accepted.collection.total:,} rows are accepted, and on disk.{warnings}"
         visit.redirect(collection_path(accepted.collection.collection_id, owner), notice)
 
-    def _show(self, visit: Visit, *, problems: list[str] | None = None, form: Form | None = None) -> None:
+    def _show(self, visit: Visit, *, problems: list[str] | None = None) -> None:
         cursor = parse_page_cursor(visit.param("cursor"))
         page, older = self.relay.collections.all(owner=visit.owner, before=cursor, limit=_PAGE)
         visit.render(
@@ -70,7 +76,6 @@ class Collections(Page):
             older=f"{_PATH}?{urlencode({'cursor': older})}" if older else None,
             templates=[each["name"] for each in self.relay.templates.all(owner=visit.owner)][:100],
             problems=problems or [],
-            typed={name: form.raw(name) if form else "" for name in ("template", "prompt", "webhookUrl", "maxCostUsd")},
         )
 
 
@@ -80,13 +85,16 @@ class CollectionDetails(Page):
     def get(self, visit: Visit, **names: str) -> None:
         ref = _ref(visit, names["collection_id"])
         record = self.relay.collections.show(ref)
+        failed, doubtful = self._marked(ref, record)
         visit.render(
             "collection.html",
             record["collectionId"],
             record=record,
             ended=record["status"] in _ENDED,
             done=record["completed"] + record["failed"],
-            failures=list(islice(self._failures(ref), _SHOWN)) if record["failed"] else [],
+            left=_seconds_left(record, self.site.clock()),
+            failures=failed[:_SHOWN],
+            doubtful=doubtful[:_SHOWN],
             base=f"{_PATH}/{quote(record['collectionId'], safe='')}",
             suffix=f"?owner={quote(record['owner'], safe='')}",
             every=20 if record["status"] in _ENDED else 3,
@@ -111,12 +119,21 @@ class CollectionDetails(Page):
         else:
             unknown_act(act)
 
-    def _failures(self, ref: CollectionRef) -> Iterator[Mapping[str, Any]]:
-        """The failed rows among the first ones."""
-        for line in islice(self.relay.collection_results.ndjson(ref), _READ):
-            row = json.loads(line)
-            if row.get("status") == "failed":
-                yield row
+    def _marked(
+        self, ref: CollectionRef, record: Mapping[str, Any]
+    ) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+        """Failed rows, and rows with a check that is false, among the first ones."""
+        failed: list[Mapping[str, Any]] = []
+        doubtful: list[Mapping[str, Any]] = []
+        if record["failed"] or record["checksFailed"]:
+            for line in islice(self.relay.collection_results.ndjson(ref), _READ):
+                row = json.loads(line)
+                if row.get("status") == "failed":
+                    failed.append(row)
+                elif row.get("checksFailed"):
+                    doubtful.append({**row, "broken": [check for check in row["checks"] if check["ok"] is False]})
+
+        return failed, doubtful
 
 
 class CollectionResults(Page):
@@ -136,6 +153,22 @@ def collection_path(collection_id: str, owner: str | None = None) -> str:
     path = f"{_PATH}/{quote(collection_id, safe='')}"
 
     return f"{path}?{urlencode({'owner': owner})}" if owner else path
+
+
+def _seconds_left(record: Mapping[str, Any], now: float) -> float | None:
+    """The time until the last row ends; None where it waits for more rows, for its cancellation, or runs again."""
+    if record["status"] != "processing" or record["cancelRequestedAt"] or record["generation"] > 1:
+        return None
+    began = datetime.fromisoformat(record["createdAt"].replace("Z", "+00:00")).timestamp()
+
+    return seconds_left(total=record["total"], ended=record["completed"] + record["failed"], elapsed=now - began)
+
+
+def _for_the_page(problem: str) -> str:
+    for remedy, here in _REMEDIES.items():
+        problem = problem.replace(remedy, here)
+
+    return problem
 
 
 def _ref(visit: Visit, collection_id: str) -> CollectionRef:

@@ -21,6 +21,7 @@ class Destinations(Page):
     """`/dashboard/destinations`."""
 
     needs = Scope.ADMIN
+    typed = ("sample", "replay")
 
     def get(self, visit: Visit, **names: str) -> None:
         visit.render("destinations.html", "Destinations", loads=self.relay.dashboard.destinations())

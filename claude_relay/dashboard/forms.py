@@ -12,7 +12,7 @@ from falcon.media.multipart import MultipartFormHandler, MultipartParseError
 
 from ..core.lazy_dataclass import dataclass
 from ..core.text.sizes import format_size
-from ..errors import InvalidRequest, TooLarge, UnsupportedMedia
+from ..errors import InvalidRequest, RelayError, TooLarge, UnsupportedMedia
 
 _MAX_FIELDS = 2000
 
@@ -44,6 +44,35 @@ class Form:
     def all(self, name: str) -> Sequence[str]:
         """Every value of a field."""
         return self.values.get(name, ())
+
+
+#: Fields of a submit that a form has under another name; of a list of them, a form has the list.
+_FORM_NAMES = {"systemPrompt": "system", "files": "file", "rows": "file", "jobs": "file"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A form that was refused: the values that were typed, and the problems of each field."""
+
+    act: str
+    form: Form = field(repr=False)
+    text: str = field(repr=False)
+    wrong: Mapping[str, str]
+
+    @classmethod
+    def of(cls, error: RelayError, form: Form) -> Refusal:
+        """The refusal of a form, by the names of its fields."""
+        wrong: dict[str, list[str]] = {}
+        for each in getattr(error, "problems", ()):
+            name = each.field.removeprefix("options.").partition("[")[0].partition(".")[0]
+            wrong.setdefault(_FORM_NAMES.get(name, name), []).append(each.problem)
+
+        return cls(
+            act=form.text("act"),
+            form=form,
+            text=str(error),
+            wrong={name: "; ".join(some[:3]) for name, some in wrong.items()},
+        )
 
 
 def read_form(req: falcon.Request, *, limit: int) -> Form:

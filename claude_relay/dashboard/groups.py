@@ -19,6 +19,7 @@ class Groups(Page):
     """`/dashboard/groups`."""
 
     needs = Scope.ADMIN
+    typed = ("limits",)
 
     def get(self, visit: Visit, **names: str) -> None:
         loads = self.relay.dashboard.groups()

@@ -12,7 +12,7 @@ import falcon
 
 from ..core.intake.query import parse_redeliver_url
 from ..core.text.ids import REQUEST_ID
-from ..errors import NotFound
+from ..errors import InvalidRequest, NotFound
 from ..services import SAMPLE_MODEL, JobRef
 from .acts import kind_of
 from .rendering import pretty
@@ -35,6 +35,8 @@ _APART = ("prompt", "messages", "files")
 
 class JobDetails(Page):
     """`/dashboard/jobs/{request_id}`."""
+
+    typed = ("redirect",)
 
     def get(self, visit: Visit, **names: str) -> None:
         ref = _ref(visit, names["request_id"])
@@ -76,10 +78,12 @@ class JobDetails(Page):
 
     def post(self, visit: Visit, **names: str) -> None:
         ref = _ref(visit, names["request_id"])
-        kind = kind_of(visit.form.text("act"))
+        act, url = visit.form.text("act"), visit.form.text("url") or None
+        kind = kind_of("redeliver" if act == "redirect" else act)
         visit.require(*kind.scopes)
+        if act == "redirect" and url is None:
+            raise InvalidRequest.at("url", "is required")
         if kind.name == "redeliver":
-            url = visit.form.text("url") or None
             self.relay.redeliver(ref, url=parse_redeliver_url(url, self.site.intake.check_url))
             visit.redirect(visit.here, "Sent again: watch the deliveries below.")
         elif kind.name == "retry":

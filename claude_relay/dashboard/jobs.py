@@ -43,7 +43,7 @@ class Jobs(Page):
         try:
             page = self.relay.dashboard.jobs(self._filter(visit, limit=_PAGE))
         except InvalidRequest as exc:
-            problem = str(exc)
+            problem = visit.refuse_filter(exc)
         chosen = {name: value for name in _KEPT if (value := visit.param(name))}
         kept = {name: value for name, value in chosen.items() if name not in ("status", "dead", "unacked")}
         tabs = [

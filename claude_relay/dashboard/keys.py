@@ -17,6 +17,7 @@ class Keys(Page):
     """`/dashboard/keys`."""
 
     needs = Scope.ADMIN
+    typed = ("add", "budget")
 
     def get(self, visit: Visit, **names: str) -> None:
         self._show(visit)

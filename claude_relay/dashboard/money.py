@@ -35,7 +35,7 @@ class Money(Page):
         try:
             rows, total = self.report(visit, by, since)
         except InvalidRequest as exc:
-            problem = str(exc)
+            problem = visit.refuse_filter(exc)
         month = JobFilter(since=self.site.clock() - _DAYS * 86_400, owner=visit.owner)
         days = self.relay.queries.cost(by="day", which=month)
         visit.render(

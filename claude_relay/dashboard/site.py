@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
@@ -20,9 +20,9 @@ from ..config import Settings
 from ..core.intake import IntakeContext
 from ..core.keys import Scope
 from ..core.text.rates import Rate
-from ..errors import Busy, Forbidden, InvalidRequest, NotFound, RelayError
+from ..errors import Busy, Conflict, Forbidden, InvalidRequest, NotFound, RelayError
 from ..services import JobRef, Relay
-from .forms import Form, read_form
+from .forms import Form, Refusal, read_form
 from .rendering import clipped, environment
 from .session import LIFETIME, Sealer, Session, Sessions
 from .static_files import StaticFiles
@@ -65,6 +65,7 @@ class Visit:
         self._site, self._session = site, session
         self.req, self.resp, self.caller = req, resp, caller
         self.token = "" if session is None else site.sessions.token(session)
+        self.refusal: Refusal | None = None
 
     @property
     def owner(self) -> str | None:
@@ -119,6 +120,35 @@ class Visit:
         """A parameter of the query, without spaces around it."""
         return (self.req.get_param(name) or "").strip()
 
+    def refuse(self, error: RelayError) -> None:
+        """Show the form again, with what was typed and the problems of each field."""
+        self.resp.status = error.status
+        self.refusal = Refusal.of(error, self.form)
+
+    def refuse_filter(self, error: RelayError) -> str:
+        """The same for a filter in the query, whose fields have their values; returns the problem as a text."""
+        self.refusal = Refusal.of(error, Form({}))
+
+        return self.refusal.text
+
+    def typed(self, act: str, name: str, otherwise: Any = "") -> str:
+        """The value of a field: what was typed if that form was refused, else another one."""
+        if self.refusal is not None and self.refusal.act == act:
+            return self.refusal.form.raw(name)
+
+        return "" if otherwise is None else str(otherwise)
+
+    def ticked(self, act: str, name: str, value: str, otherwise: bool) -> bool:
+        """Whether a box of a form is ticked, likewise."""
+        if self.refusal is not None and self.refusal.act == act:
+            return value in self.refusal.form.all(name)
+
+        return otherwise
+
+    def wrong(self, act: str, name: str) -> str:
+        """The problem of a field of a form that was refused."""
+        return self.refusal.wrong.get(name, "") if self.refusal is not None and self.refusal.act == act else ""
+
     def ref(self, request_id: str) -> JobRef:
         """A job that the page's path names."""
         return self.caller.ref(request_id, self.param("owner") or None)
@@ -132,6 +162,8 @@ class Visit:
     def render(self, template: str, title: str, **values: Any) -> None:
         """Answer with a page, or with its changing part."""
         notice = None if self.live else self._site.take_notice(self.req, self.resp)
+        if self.refusal is not None and not {"problem", "problems"} & values.keys():
+            notice = {"text": self.refusal.text, "bad": True}
         layout = "part.html" if self.live else "base.html"
         self._site.send(self.resp, template, title=title, visit=self, layout=layout, notice=notice, **values)
 
@@ -306,6 +338,8 @@ class Page:
     """One page; a subclass answers `get`, and `post` if it has forms, which are sent to the page's own address."""
 
     needs = Scope.READ
+    #: The acts of forms with fields to type in: a refused one is shown again as it was sent.
+    typed: Collection[str] = ()
 
     def __init__(self, site: Site) -> None:
         self.site, self.relay = site, site.relay
@@ -325,7 +359,16 @@ class Page:
         self.on_get(req, resp, **names)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, **names: str) -> None:
-        self.site.serve(self.post, req, resp, names, needs=self.needs)
+        self.site.serve(self._post, req, resp, names, needs=self.needs)
+
+    def _post(self, visit: Visit, **names: str) -> None:
+        try:
+            self.post(visit, **names)
+        except (InvalidRequest, Conflict) as exc:
+            if "form" not in vars(visit) or visit.form.text("act") not in self.typed:
+                raise
+            visit.refuse(exc)
+            self.get(visit, **names)
 
 
 def set_headers(resp: falcon.Response) -> None:

@@ -52,7 +52,7 @@ class Templates(Page):
                 name, fields, self.site.intake, owner=visit.caller.owner, now=self.site.clock()
             )
         except RelayError as exc:
-            visit.resp.status = exc.status
+            visit.refuse(exc)
             problems = [str(each) for each in getattr(exc, "problems", ())] or [str(exc)]
             self._show(visit, name=name, body=text, description=form.text("description"), problems=problems)
             return

@@ -61,7 +61,7 @@ class TryIt(Page):
             accepted = self.relay.submit(submission, owner=visit.caller.owner)
         except RelayError as exc:
             problems = getattr(exc, "problems", ())
-            visit.resp.status = exc.status
+            visit.refuse(exc)
             self._show(visit, draft, problems=[str(each) for each in problems] or [str(exc)])
             return
         warnings = "".join(f"\nWarning: {text}" for text in accepted.warnings)

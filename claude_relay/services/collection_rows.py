@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +43,8 @@ _Row = tuple[int, Submission | InvalidRequest, Any]
 class RowStore:
     """Stores the rows of a request after those that a collection has already."""
 
-    def __init__(self, context: Context, templates: Templates) -> None:
-        self._context, self._templates = context, templates
+    def __init__(self, context: Context, templates: Templates, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context, self._templates, self._clock = context, templates, clock
         self._store = context.store
 
     def add(
@@ -70,7 +70,7 @@ class RowStore:
         path = Kind.JOBS.value if collection.kind is Kind.JOBS else Kind.ROWS.value
         problems: list[Problem] = []
         piece: list[_Row] = []
-        bytes_left = PIECE_BYTES
+        bytes_left, size = PIECE_BYTES, PIECE_ROWS
 
         def place(index: int) -> dict[str, Any]:
             lines = request.table.lines
@@ -81,11 +81,12 @@ class RowStore:
             }
 
         def flush() -> None:
-            nonlocal bytes_left
-            for index, error in (
-                self._add_piece(collection, piece, may_continue, webhook) if piece and not problems else ()
-            ):
-                problems.extend(row_problems(error, **place(index)))
+            nonlocal bytes_left, size
+            if piece and not problems:
+                failed, took = self._add_piece(collection, piece, may_continue, webhook)
+                for index, error in failed:
+                    problems.extend(row_problems(error, **place(index)))
+                size = size.after(took)
             piece.clear()
             bytes_left = PIECE_BYTES
 
@@ -103,7 +104,7 @@ class RowStore:
                     continue
             piece.append((index, parsed, item))
             bytes_left -= weight(parsed) if isinstance(parsed, Submission) else 0
-            if len(piece) >= PIECE_ROWS or bytes_left <= 0:
+            if len(piece) >= size.size or bytes_left <= 0:
                 flush()
         flush()
         limit = collection.max_cost_usd
@@ -151,8 +152,14 @@ class RowStore:
         piece: Sequence[_Row],
         may_continue: bool,
         webhook: Mapping[str, Any],
-    ) -> Sequence[tuple[int, InvalidRequest]]:
-        """Store rows that are not visible yet; returns those that name an earlier job which cannot be continued."""
+    ) -> tuple[Sequence[tuple[int, InvalidRequest]], float]:
+        """
+        Store rows that are not visible yet.
+
+        Returns those that name an earlier job which cannot be continued, and the seconds for which other writers
+        waited, without the commit: it takes as long for few rows.
+        """
+        began = self._clock()
         current = tx.collection(collection.id)
         if current is None or current.phase not in (Phase.STAGING, Phase.OPEN):
             raise Conflict(f"collection {collection.collection_id} was cancelled while its rows were being stored")
@@ -187,7 +194,7 @@ class RowStore:
             for job_id, link in links:
                 tx.add_continuation(job_id, link)
 
-        return failed
+        return failed, self._clock() - began
 
     def _new_row(
         self,

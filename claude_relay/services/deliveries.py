@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..core.collections import collection as rules
@@ -65,13 +66,15 @@ class Deliveries:
         limit: int,
         senders: int | None = None,
         at_once: int = destinations.MAX_CONCURRENT,
+        quick: Mapping[str, int] = MappingProxyType({}),
     ) -> tuple[Sequence[Delivery | LeaseLost], Sequence[ClaimedDelivery]]:
         """
         Record those POSTs and claim further deliveries, in one commit.
 
-        Returns the recorded deliveries in the order of `replies`, a lost lease in its place, and the claimed ones.
+        `quick`: see `destinations.allocate`; at most `MAX_CONCURRENT` of what is claimed may be sent at a time. Returns
+        the recorded deliveries in the order of `replies`, a lost lease in its place, and the claimed ones.
         """
-        return self._exchange(worker, replies, limit, senders or limit, at_once)
+        return self._exchange(worker, replies, limit, senders or limit, at_once, quick)
 
     @query
     def next_due(self, tx: ReadTransaction) -> float | None:
@@ -149,7 +152,14 @@ class Deliveries:
         return expired
 
     def _look_up_exchange(
-        self, reads: ReadTransaction, worker: str, replies: Sequence[SentReply], limit: int, senders: int, at_once: int
+        self,
+        reads: ReadTransaction,
+        worker: str,
+        replies: Sequence[SentReply],
+        limit: int,
+        senders: int,
+        at_once: int,
+        quick: Mapping[str, int],
     ) -> None:
         """Guesses that every destination is healthy and that nothing changed since the last look."""
         for sent, reply in replies:
@@ -157,14 +167,21 @@ class Deliveries:
         _failing_destinations(reads)
         _due_destinations(reads)
         for due in sorted(self._seen_due, key=lambda due: due.due_at)[:limit]:
-            reads.due_deliveries(due.destination, limit=min(limit, at_once))
+            reads.due_deliveries(due.destination, limit=_most(due.destination, limit, at_once, quick))
 
     @transaction(ahead=_look_up_exchange)
     def _exchange(
-        self, tx: Transaction, worker: str, replies: Sequence[SentReply], limit: int, senders: int, at_once: int
+        self,
+        tx: Transaction,
+        worker: str,
+        replies: Sequence[SentReply],
+        limit: int,
+        senders: int,
+        at_once: int,
+        quick: Mapping[str, int],
     ) -> tuple[Sequence[Delivery | LeaseLost], Sequence[ClaimedDelivery]]:
         # The claim first: it looks at whole tables, which the writes of an attempt would make it do again.
-        claimed = self._claim(tx, worker, limit, senders, at_once, _freed(tx, replies)) if limit else ()
+        claimed = self._claim(tx, worker, limit, senders, at_once, _freed(tx, replies), quick) if limit else ()
 
         return [self._record_or_lost(tx, sent, reply) for sent, reply in replies], claimed
 
@@ -175,7 +192,14 @@ class Deliveries:
             return exc
 
     def _claim(
-        self, tx: Transaction, worker: str, limit: int, senders: int, at_once: int, freed: Counter[str]
+        self,
+        tx: Transaction,
+        worker: str,
+        limit: int,
+        senders: int,
+        at_once: int,
+        freed: Counter[str],
+        quick: Mapping[str, int],
     ) -> Sequence[ClaimedDelivery]:
         failing = _failing_destinations(tx)
         dues = self._seen_due = _due_destinations(tx)
@@ -183,13 +207,15 @@ class Deliveries:
             due if due.destination in failing else replace(due, busy=max(0, due.busy - freed[due.destination]))
             for due in dues
         ]
-        shares = destinations.allocate(dues, failing, free=limit, senders=senders, at_once=at_once, now=tx.now)
+        shares = destinations.allocate(
+            dues, failing, free=limit, senders=senders, at_once=at_once, now=tx.now, quick=quick
+        )
         claimed: list[ClaimedDelivery] = []
         for name, share in shares.items():
             destination = failing.get(name)
             healthy = destination is None or not (destination.slowed or destination.recovering)
             if healthy:  # read up to the same number each time: it is announced before the shares are known
-                due = tx.due_deliveries(name, limit=min(limit, at_once))[:share]
+                due = tx.due_deliveries(name, limit=_most(name, limit, at_once, quick))[:share]
             else:
                 due = _best_probes(tx, name, share)
             tx.prefetch(functools.partial(_look_up_deliveries, due=due))
@@ -251,6 +277,11 @@ class Deliveries:
             _erase_if_delivered(tx, delivery.job_id)
 
         return len(expired)
+
+
+def _most(name: str, limit: int, at_once: int, quick: Mapping[str, int]) -> int:
+    """The most deliveries to a destination that a claim may read."""
+    return min(limit, max(destinations.CLAIMED_AHEAD, at_once) if name in quick else at_once)
 
 
 def _freed(tx: ReadTransaction, replies: Sequence[SentReply]) -> Counter[str]:

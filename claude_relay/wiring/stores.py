@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from ..services import Relay
     from ..services.model_catalog import CachedModelCatalog
     from ..storage.sqlite.disk_reserve import DiskReserve
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +66,7 @@ def open_worker_relay(settings: Settings, *, create: bool = False, reserve: Disk
         model_catalog=_catalog(settings, opened.store, prices),
         prices=prices,
         read_clocks=opened.clocks,
-        on_clock_step=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
+        on_clock_step=_log_clock_step,
     )
 
     return OpenRelay(relay=relay, ready=opened.ready, folder=settings.state_folder / "workers", shared=engine.shared)
@@ -105,6 +102,12 @@ def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
         yield opened.relay
     finally:
         opened.close()
+
+
+def _log_clock_step(seconds: float) -> None:
+    import logging  # here, as importing it is a fortieth of `status ID`
+
+    logging.getLogger(__name__).warning("the clock was set", extra={"seconds": round(seconds, 3)})
 
 
 def _catalog(settings: Settings, store: Store, prices: PriceList) -> CachedModelCatalog:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from .. import failpoints
 from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destination_of
+from ..core.deliveries.destination import MAX_CONCURRENT, HealthSignal, health_signal, is_quick
 from ..core.deliveries.signing import sign
 from ..core.text.redaction import Redactor
 from ..errors import LeaseLost, StoreUnavailable
@@ -54,6 +57,8 @@ class DeliverySender:
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
         self._lock = threading.Condition()
         self._in_flight: dict[str, ClaimedDelivery] = {}
+        self._sending: Counter[str] = Counter()  # POSTs to each destination, at most MAX_CONCURRENT
+        self._waiting: dict[str, deque[ClaimedDelivery]] = {}  # leased, behind those POSTs; in flight, too
         self._replies: list[tuple[ClaimedDelivery, Reply]] = []  # that are not recorded yet; still in flight
         self._draining = False
         self._claimed_at = float("-inf")
@@ -78,6 +83,9 @@ class DeliverySender:
         with self._lock:
             self._draining = True
             replies, self._replies = self._replies, []
+            unsent = [item for items in self._waiting.values() for item in items]
+            self._waiting.clear()
+        self._release(unsent)
         self._record_apart(replies)
         with self._lock:
             self._lock.wait_for(lambda: not self._in_flight, timeout)
@@ -90,6 +98,8 @@ class DeliverySender:
         with self._lock:
             replies = self._replies[:]
             free = SENDERS - len(self._in_flight) + len(replies)
+            waiting = sum(map(len, self._waiting.values()))
+            quick = self._quick_destinations(replies)
         if (replies or free < SENDERS) and (wait := self._claimed_at + _GATHER - self._monotonic()) > 0:
             return wait
         # A reply is recorded, and its successor claimed with it; without one there may be nothing to claim.
@@ -100,24 +110,61 @@ class DeliverySender:
             if (wait := due - self._clock()) > 0:
                 return min(_POLL, max(0.005, wait))
 
-        claimed = self._exchange(replies, free)
+        claimed = self._exchange(replies, limit=free, senders=SENDERS - waiting, quick=quick)
         self._claimed_at = self._monotonic()
         with self._lock:
             self._in_flight.update((item.delivery.id, item) for item in claimed)
         for number, item in enumerate(claimed):
-            try:
-                self._pool.submit(self._send, item)
-            except (RuntimeError, MemoryError):  # no thread: release what cannot be sent, and retry later
-                self._release(claimed[number:])
-                raise
+            if self._begins(item):
+                try:
+                    self._pool.submit(self._send_in_turn, item)
+                except (RuntimeError, MemoryError):  # no thread: release what cannot be sent, and retry later
+                    with self._lock:
+                        self._sending[item.delivery.destination] -= 1
+                    self._release(claimed[number:])
+                    raise
 
         # The remaining ones wait for a sender or for their destination; the end of a POST wakes this thread.
         return 0.0 if claimed or replies else _POLL
 
-    def _exchange(self, replies: Sequence[tuple[ClaimedDelivery, Reply]], free: int) -> Sequence[ClaimedDelivery]:
+    def _quick_destinations(self, replies: Sequence[tuple[ClaimedDelivery, Reply]]) -> dict[str, int]:
+        """Those whose replies all came at once, with the number of further leases on deliveries to them."""
+        slow = {sent.delivery.destination for sent, reply in replies if not is_quick(reply, body=len(sent.body))}
+        quick = {sent.delivery.destination for sent, _ in replies} - slow
+        leased = Counter(item.delivery.destination for item in self._in_flight.values()) if quick else Counter()
+        leased.subtract(sent.delivery.destination for sent, _ in replies)
+
+        return {name: leased[name] for name in quick}
+
+    def _begins(self, item: ClaimedDelivery) -> bool:
+        """Whether it may be sent now; otherwise it waits for one of the POSTs to its destination to end."""
+        name = item.delivery.destination
+        with self._lock:
+            if self._sending[name] < MAX_CONCURRENT:
+                self._sending[name] += 1
+                return True
+            self._waiting.setdefault(name, deque()).append(item)
+
+        return False
+
+    def _next(self, name: str, *, healthy: bool) -> ClaimedDelivery | None:
+        """The next delivery that waits for a POST to its destination to end; after a failure they are released."""
+        with self._lock:
+            waiting = self._waiting.get(name) or deque()
+            if waiting and healthy and not self._draining:
+                return waiting.popleft()
+            self._waiting.pop(name, None)
+            self._sending[name] -= 1
+            if not self._sending[name]:
+                del self._sending[name]
+        self._release(waiting)
+
+        return None
+
+    def _exchange(self, replies: Sequence[tuple[ClaimedDelivery, Reply]], **claim: Any) -> Sequence[ClaimedDelivery]:
         """Record the replies and claim further deliveries. Without the store both wait, and leases are renewed."""
         try:
-            recorded, claimed = self._relay.deliveries.exchange(self._worker, replies, limit=free, senders=SENDERS)
+            recorded, claimed = self._relay.deliveries.exchange(self._worker, replies, **claim)
         except StoreUnavailable:
             raise
         except Exception:
@@ -145,7 +192,7 @@ class DeliverySender:
         for item, reply in replies:
             self._pool.submit(self._finish, item, reply)
 
-    def _release(self, unsent: Sequence[ClaimedDelivery]) -> None:
+    def _release(self, unsent: Iterable[ClaimedDelivery]) -> None:
         with self._lock:
             for item in unsent:
                 self._in_flight.pop(item.delivery.id, None)
@@ -160,7 +207,19 @@ class DeliverySender:
 
         return self._renew_every
 
-    def _send(self, item: ClaimedDelivery) -> None:
+    def _send_in_turn(self, item: ClaimedDelivery) -> None:
+        """Send it, and after it those that wait for the same destination."""
+        following: ClaimedDelivery | None = item
+        while following is not None:
+            healthy = self._send(following)
+            try:
+                following = self._next(item.delivery.destination, healthy=healthy)
+            except Exception:  # the store: the leases of what was not released expire
+                log.exception("deliveries could not be released")
+                return
+
+    def _send(self, item: ClaimedDelivery) -> bool:
+        """Send it; returns whether its destination is alive."""
         try:
             failpoints.hit("deliver.before_post")
             try:
@@ -174,7 +233,7 @@ class DeliverySender:
             # Its lease expires, and it is sent again under the same webhook-id.
             log.exception("a sender failed", extra={"requestId": item.request_id})
             self._end(item)
-            return
+            return False
         with self._lock:
             draining = self._draining
             if not draining:
@@ -183,6 +242,8 @@ class DeliverySender:
             self._finish(item, reply)
         else:
             self.loop.wake()
+
+        return health_signal(reply) is HealthSignal.ALIVE
 
     def _finish(self, item: ClaimedDelivery, reply: Reply) -> None:
         """Record one reply by itself."""

@@ -31,11 +31,12 @@ def server() -> Iterator[Receiver]:
 
 @pytest.fixture
 def fetcher() -> HttpFetcher:
-    return HttpFetcher(allow=LOOPBACK, timeout=10)
+    return HttpFetcher(allow=LOOPBACK, timeout=60)
 
 
 @pytest.fixture
 def hasty() -> HttpFetcher:
+    """A fetcher with a small budget, in which a busy machine may not even connect."""
     return HttpFetcher(allow=LOOPBACK, timeout=0.4)
 
 
@@ -135,11 +136,11 @@ def test_memory_is_reserved_before_the_body_is_read(server: Receiver, fetcher: H
 
 def test_waiting_for_memory_does_not_count_against_the_timeout(server: Receiver) -> None:
     """A stop still takes effect meanwhile."""
-    fetcher = HttpFetcher(allow=LOOPBACK, timeout=1.0)
+    fetcher = HttpFetcher(allow=LOOPBACK, timeout=3.0)
     server.answer("/a", Answer(body=PDF))
 
     def slow(size: int) -> bool:
-        threading.Event().wait(1.5)
+        threading.Event().wait(3.3)
         return True
 
     result = fetcher.fetch(server.url("/a"), max_bytes=400_000, reserve=slow)
@@ -236,19 +237,19 @@ def test_a_redirect_is_not_followed(server: Receiver, fetcher: HttpFetcher) -> N
     assert [get.path for get in server.received] == ["/a"]
 
 
-def test_a_drip_ends_at_the_deadline(server: Receiver, hasty: HttpFetcher) -> None:
+def test_a_drip_ends_at_the_deadline(server: Receiver) -> None:
     """A slow drip does not extend the deadline."""
     server.answer("/a", Answer(body=PDF, drip=0.05))
     began = time.monotonic()
 
-    result = hasty.fetch(server.url("/a"), max_bytes=1_000_000)
+    result = HttpFetcher(allow=LOOPBACK, timeout=2.0).fetch(server.url("/a"), max_bytes=1_000_000)
 
     assert (result.status, result.complete, result.timed_out) == (200, False, True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_silence_ends_at_the_deadline(server: Receiver, hasty: HttpFetcher) -> None:
-    server.answer("/a", Answer(delay=20))
+    server.answer("/a", Answer(delay=300))
 
     result = hasty.fetch(server.url(f"/a?{SECRET}"), max_bytes=1_000_000)
 
@@ -258,15 +259,13 @@ def test_silence_ends_at_the_deadline(server: Receiver, hasty: HttpFetcher) -> N
 
 def test_a_stop_ends_the_fetch_at_once(server: Receiver, fetcher: HttpFetcher) -> None:
     """A cancelled job does not wait for a file server."""
-    server.answer("/a", Answer(delay=20))
-    stopped = threading.Event()
-    threading.Timer(0.2, stopped.set).start()
+    server.answer("/a", Answer(delay=300))
     began = time.monotonic()
 
-    result = fetcher.fetch(server.url("/a"), max_bytes=1_000_000, stop=stopped.is_set)
+    result = fetcher.fetch(server.url("/a"), max_bytes=1_000_000, stop=lambda: bool(server.received))
 
     assert result.status is None
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def post(url: str, body: bytes = b"{}") -> int:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
     try:
         connection.request("POST", f"{parts.path}?{parts.query}".rstrip("?"), body, {"X-Test": "1"})
         return connection.getresponse().status

@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 
 from claude_relay.sandbox import Sandbox
 from claude_relay.sandbox.connection import MAX_BODY
+from tests.support.eventually import eventually
 
 HEADERS = {"x-api-key": "any", "anthropic-version": "2026-10-21"}
 SCHEMA = {
@@ -52,13 +53,6 @@ def ask(prompt, **more):
         "messages": [{"role": "user", "content": prompt}],
         **more,
     }
-
-
-def eventually(condition, seconds=5.0):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def call_of(sandbox, prompt):
@@ -187,7 +181,7 @@ def test_slow_takes_its_time_and_hang_withholds_the_first_byte(claude):
 
 
 def post(sandbox, body, **more):
-    return requests.post(f"{sandbox.url}/v1/messages", json=body, **{"headers": HEADERS, "timeout": 10, **more})
+    return requests.post(f"{sandbox.url}/v1/messages", json=body, **{"headers": HEADERS, "timeout": 60, **more})
 
 
 def test_without_a_key_it_is_401(sandbox):
@@ -206,7 +200,7 @@ def test_sampling_parameters_are_refused_as_upstream_refuses_them(sandbox):
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b'{"a": NaN}', b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_json_object_is_400(sandbox, data):
-    answer = requests.post(f"{sandbox.url}/v1/messages", data=data, headers=HEADERS, timeout=10)
+    answer = requests.post(f"{sandbox.url}/v1/messages", data=data, headers=HEADERS, timeout=60)
 
     assert answer.status_code == 400
     assert answer.json()["error"]["message"].startswith("claude-relay sandbox")
@@ -261,7 +255,7 @@ def test_a_disconnect_is_recorded_in_the_books(sandbox, capfd):
 
 def test_the_books_hold_no_prompt(sandbox):
     post(sandbox, ask("A very secret prompt"))
-    books = requests.get(f"{sandbox.url}/sandbox/books", timeout=10)
+    books = requests.get(f"{sandbox.url}/sandbox/books", timeout=60)
 
     assert "secret" not in books.text
     assert hashlib.sha256(b"A very secret prompt").hexdigest() in books.text
@@ -280,7 +274,7 @@ def test_stopping_ends_open_streams_and_leaves_no_thread():
 
     assert received.startswith(b"HTTP/1.1 200")
     assert b"message_stop" not in received + rest
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     assert sandbox.books.calls()[-1]["ended"] == "stopped"
     sandbox.stop()
 
@@ -305,7 +299,7 @@ def test_many_calls_at_once_are_all_answered(sandbox):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert [answer.status_code for answer in answers] == [200] * 40
 
@@ -317,11 +311,11 @@ def test_it_runs_alone_until_sigterm():
         try:
             url = process.stdout.readline().strip()
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
-            assert "sandbox" in requests.get(url, timeout=10).text
+            assert "sandbox" in requests.get(url, timeout=60).text
             port = url.rsplit(":", 1)[1]
-            taken = subprocess.run([*command[:-1], port], capture_output=True, text=True, timeout=20)
+            taken = subprocess.run([*command[:-1], port], capture_output=True, text=True, timeout=60)
             process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
         finally:
             process.kill()
 
@@ -333,7 +327,7 @@ def test_it_runs_alone_until_sigterm():
 @contextlib.contextmanager
 def raw(sandbox):
     host, port = sandbox.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=60) as client:
         yield client
 
 
@@ -366,7 +360,7 @@ def test_files_are_stored_read_and_deleted_through_the_client(anthropic, claude,
     assert (seen.expires_at - seen.created_at).total_seconds() == 3600
     assert counts[0].usage.input_tokens == counts[1].usage.input_tokens > 4000
     assert stored.id in [file.id for file in claude.files.list(limit=1)]
-    assert next(call["file_id"] for call in sandbox.books.calls() if call["path"] == "/v1/files") == stored.id
+    assert stored.id in [call["file_id"] for call in sandbox.books.calls() if call["path"] == "/v1/files"]
     claude.files.delete(stored.id)
     with pytest.raises(anthropic.NotFoundError):
         claude.files.retrieve_metadata(stored.id)
@@ -380,7 +374,7 @@ def test_a_form_without_a_file_is_refused(sandbox, fields):
     file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nabc\r\n' if fields else b""
     parts = [f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
     answer = requests.post(
-        f"{sandbox.url}/v1/files", data=file + b"".join(parts) + b"--b--\r\n", headers=headers, timeout=5
+        f"{sandbox.url}/v1/files", data=file + b"".join(parts) + b"--b--\r\n", headers=headers, timeout=60
     )
 
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -22,7 +22,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def ask(sandbox: Sandbox, method: str, path: str = "", body: Any = None) -> requests.Response:
-    return requests.request(method, f"{sandbox.url}/v1/messages/batches{path}", json=body, headers=HEADERS, timeout=10)
+    return requests.request(method, f"{sandbox.url}/v1/messages/batches{path}", json=body, headers=HEADERS, timeout=60)
 
 
 def item(custom_id: str, prompt: str = "Hei", **params: Any) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[dic
     return ask
 
 
+@pytest.mark.timeout(400)  # with three attempts to install the library
 def test_the_npm_library_verifies_what_we_sign(verified: Callable[[Sequence[dict[str, Any]]], list[str]]) -> None:
     """Accepts one secret, or both during a rotation; refuses a third, another body, another id and an old time."""
     now = time.time()

@@ -290,6 +290,11 @@ def test_a_form_without_a_table_or_with_two_is_refused(client) -> None:
     template = ('name="template"', "", b'{"prompt": "{{text}}"}')
 
     assert "rows" in problems(client.simulate_post("/api/collections", **multipart(template)))
+    other = ('name="data"; filename="t.csv"', "text/csv", b"text\na\n")  # as tools name the part by themselves
+    assert (
+        "a part of the name file"
+        in problems(client.simulate_post("/api/collections", **multipart(template, other)))["data"]
+    )
     assert "body" in problems(client.simulate_post("/api/collections", **multipart(template, part, part)))
     assert (
         client.simulate_post("/api/collections", body=b"x", headers={"Content-Type": "multipart/form-data"}).status_code
@@ -307,7 +312,7 @@ def test_a_form_without_a_table_or_with_two_is_refused(client) -> None:
         ("text,lang\n", "rows", ("no row",)),
         ('text,lang\n"a,b\n', "rows", ("quote", "line 2")),
         ('text,lang\n"a"x,b\n', "rows", ("quote", "line 2")),
-        ("text,lang\na,b\na\n", "rows[1]", ("1 cells", "row 2", "line 3")),
+        ("text,lang\na,b\na\n", "rows[1]", ("1 cell", "row 2", "line 3")),
         ("text,text\na,b\n", "rows", ("twice", "columns 1 and 2")),
         ("text,,lang\na,b,c\n", "rows", ("no title", "column 2")),
         (",".join(f"c{n}" for n in range(600)) + "\n" + ",".join("x" * 600) + "\n", "rows", ("600 columns", "500")),

@@ -21,7 +21,7 @@ from tests.support.live_api import serving
 
 from .conftest import KEY
 
-_LONG = 30.0
+_LONG = 60.0
 
 
 class Gate:

@@ -31,7 +31,7 @@ from tests.support.live_api import connect, serving
 
 from .conftest import KEY
 
-WAIT = 20.0
+WAIT = 60.0
 
 
 @pytest.fixture
@@ -371,7 +371,7 @@ def test_a_collection_is_followed_to_its_end(relay, url):
     session = requests.Session()
     session.headers["X-API-Key"] = KEY
     body = {"collectionId": "c", "jobs": [{"prompt": "a"}, {"prompt": "b"}]}
-    assert session.post(f"{url}/api/collections", json=body, timeout=10).status_code == 202
+    assert session.post(f"{url}/api/collections", json=body, timeout=WAIT).status_code == 202
     with get(f"{url}/api/collections/c/events") as response:
         lines = response.iter_lines(decode_unicode=True)
         assert next(lines) == "retry: 3000"

@@ -148,7 +148,7 @@ def test_requests_and_curl_send_files(url: str, relay: Relay, tmp_path: Path) ->
         headers=headers,
         data={"prompt": "Les", "requestId": "a", "metadata[a][b]": "1"},
         files=[("files", ("fåktura.pdf", path.open("rb"), "application/pdf"))],
-        timeout=20,
+        timeout=60,
     )
     assert answer.status_code == 202, answer.text
     big = requests.post(
@@ -156,16 +156,16 @@ def test_requests_and_curl_send_files(url: str, relay: Relay, tmp_path: Path) ->
         headers=headers,
         data={"prompt": "Les"},
         files={"files": ("a.pdf", bytes(1_000_000))},
-        timeout=20,
+        timeout=60,
     )
     assert big.status_code == 413
     if (curl := shutil.which("curl")) is not None:
         command = [curl, "-sS", "-H", f"X-API-Key: {KEY}", "-F", "prompt=Les", "-F", "requestId=b"]
         command += ["-F", f"files=@{path}", "-F", "metadata[a][b]=1", f"{url}/api/claude"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert json.loads(done.stdout)["requestId"] == "b", done
     for request_id in ("a", "b")[: 1 if curl is None else 2]:
-        record = requests.get(f"{url}/api/jobs/{request_id}", headers=headers, timeout=20).json()
+        record = requests.get(f"{url}/api/jobs/{request_id}", headers=headers, timeout=60).json()
         assert record["metadata"] == {"a": {"b": "1"}}
         [file] = record["request"]["files"]
         assert (file["name"], file["mediaType"]) == ("fåktura.pdf", "application/pdf")

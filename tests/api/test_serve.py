@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from claude_relay.api.connections import ConnectionLimits
 from claude_relay.api.serve import listen
 from claude_relay.config import Settings
 from tests.support.builders import a_submission
@@ -28,12 +29,12 @@ def address(make) -> Iterator[tuple[str, int]]:
     thread.start()
     yield "127.0.0.1", server.effective_port
     server.close()
-    thread.join(5)
+    thread.join(60)
 
 
 def raw(address: tuple[str, int], request: bytes) -> tuple[bytes, dict[str, object]]:
     """The header and the JSON body of the response."""
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(request)
         answer = b""
         with contextlib.suppress(ConnectionResetError):  # more was on its way than was read
@@ -46,7 +47,7 @@ def raw(address: tuple[str, int], request: bytes) -> tuple[bytes, dict[str, obje
 
 def post(address: tuple[str, int], body: object) -> requests.Response:
     headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
-    return requests.post(f"http://127.0.0.1:{address[1]}/api/claude", data=body, headers=headers, timeout=10)
+    return requests.post(f"http://127.0.0.1:{address[1]}/api/claude", data=body, headers=headers, timeout=60)
 
 
 def test_a_body_over_the_limit_is_refused_by_its_length_alone(address) -> None:
@@ -122,7 +123,7 @@ def test_an_unusual_request_gets_the_usual_error_body(address, request_: bytes, 
 def test_pipelined_requests_are_answered_in_order(address) -> None:
     """An absolute URL in the request line is accepted, too."""
     request = b"GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n"
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(request * 3 + _GET % b"/api/status/none")
         answer = b"".join(iter(lambda: client.recv(65536), b""))
 
@@ -130,17 +131,17 @@ def test_pipelined_requests_are_answered_in_order(address) -> None:
 
 
 def test_slow_clients_do_not_block_others(address) -> None:
-    """More connections that never finish their request than there are threads: the others are answered at once."""
-    drops = [socket.create_connection(address, timeout=10) for _ in range(100)]
+    """More connections that never finish their request than there are threads: others do not wait for their end."""
+    drops = [socket.create_connection(address, timeout=60) for _ in range(100)]
     try:
         for number, drop in enumerate(drops):
             part = (b"GET /health HTTP/1.1\r\nX-", _POST + b"Content-Length: 1000\r\n\r\n{")[number % 2]
             drop.sendall(part)
         began = time.monotonic()
         for _ in range(5):
-            assert requests.get(f"http://127.0.0.1:{address[1]}/health", timeout=5).status_code == 200
+            assert requests.get(f"http://127.0.0.1:{address[1]}/health", timeout=60).status_code == 200
             assert post(address, json.dumps({"prompt": "Hei"})).status_code == 202
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < ConnectionLimits.head
     finally:
         for drop in drops:
             drop.close()
@@ -158,17 +159,18 @@ def test_schemas_of_many_requests_do_not_hold_others_up(address) -> None:
     threads = [threading.Thread(target=submit, args=(number,)) for number in range(60)]
     for thread in threads:
         thread.start()
-    slowest = 0.0
+    started, slowest = time.monotonic(), 0.0
     while any(thread.is_alive() for thread in threads):
         began = time.monotonic()
-        assert requests.get(f"http://127.0.0.1:{address[1]}/health", timeout=20).status_code == 200
+        assert requests.get(f"http://127.0.0.1:{address[1]}/health", timeout=60).status_code == 200
         slowest = max(slowest, time.monotonic() - began)
     for thread in threads:
         thread.join()
 
     assert set(statuses) <= {202, 503}
     assert 202 in statuses
-    assert slowest < 5
+    # On a busy machine all of it takes longer; held up, `/health` would take all of this time.
+    assert slowest < max(5.0, (time.monotonic() - started) / 2)
 
 
 def test_concurrent_submits_of_one_request_id_are_one_job(address, relay) -> None:
@@ -178,7 +180,7 @@ def test_concurrent_submits_of_one_request_id_are_one_job(address, relay) -> Non
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
     assert [answer.status_code for answer in answers] == [202] * 32
     assert sum("duplicate" not in answer.json() for answer in answers) == 1
@@ -188,7 +190,7 @@ def test_concurrent_submits_of_one_request_id_are_one_job(address, relay) -> Non
 @pytest.mark.parametrize("path", ["/health", "/api/jobs", "/api/status/r-1", "/api/jobs/r-1", "/api/groups/g"])
 def test_head_is_answered_wherever_get_is(address, relay, path: str) -> None:
     relay.submit(a_submission("r-1"))
-    answer = requests.head(f"http://127.0.0.1:{address[1]}{path}", headers={"X-API-Key": KEY}, timeout=10)
+    answer = requests.head(f"http://127.0.0.1:{address[1]}{path}", headers={"X-API-Key": KEY}, timeout=60)
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert "Server" not in answer.headers
@@ -196,4 +198,4 @@ def test_head_is_answered_wherever_get_is(address, relay, path: str) -> None:
 
 def test_head_is_refused_on_an_ack_url(address) -> None:
     """Link previews send HEAD."""
-    assert requests.head(f"http://127.0.0.1:{address[1]}/ack/x", timeout=10).status_code == 405
+    assert requests.head(f"http://127.0.0.1:{address[1]}/ack/x", timeout=60).status_code == 405

@@ -79,7 +79,7 @@ def test_a_norwegian_spreadsheet_opens_the_results_as_they_are_meant(
         [*command, tmp_path / "c.csv"],
         check=True,
         capture_output=True,
-        timeout=80,
+        timeout=200,
         env={**os.environ, "HOME": str(tmp_path)},
     )
     titles, *rows = read_sheet(tmp_path / "c.xlsx")

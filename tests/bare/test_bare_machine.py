@@ -81,7 +81,7 @@ def test_every_test_can_be_collected() -> None:
     ],
 )
 def test_a_setup_that_cannot_succeed_is_one_sentence_with_the_cure(option: str, code: int, sentence: str) -> None:
-    done = box("--user", option, "bin/setup", timeout=60)
+    done = box("--user", option, "bin/setup", timeout=200)
 
     assert done.returncode == code, done.stderr
     assert [line for line in done.stderr.splitlines() if sentence in line] == done.stderr.splitlines()[-1:]
@@ -89,6 +89,6 @@ def test_a_setup_that_cannot_succeed_is_one_sentence_with_the_cure(option: str, 
 
 
 def test_make_deps_as_an_ordinary_user_names_the_command() -> None:
-    done = box("--user", "make", "deps", timeout=60)
+    done = box("--user", "make", "deps", timeout=200)
 
     assert "only root can install packages; run: sudo make deps (missing: curl" in done.stderr

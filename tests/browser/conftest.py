@@ -16,7 +16,7 @@ from tests.support.needs import lacks, needs
 from tests.support.receiver import Receiver
 from tests.support.rig import Rig
 
-expect.set_options(timeout=20_000)  # a busy machine answers late, and rightly
+expect.set_options(timeout=60_000)  # a busy machine answers late, and rightly
 
 #: What a page must never say on its console: violations of the policy, missing files, faults of a script.
 _ALLOWED = ("the server responded with a status of 403", "the server responded with a status of 404")
@@ -79,7 +79,7 @@ def open_page(browser: Browser, rig: Rig) -> Iterator[Any]:
     def open_page(**options: Any) -> Page:
         context = browser.new_context(base_url=rig.url, **options)
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))

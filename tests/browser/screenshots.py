@@ -80,7 +80,7 @@ def few(browser: Browser, folder: Path, to: Path) -> None:
         rig.submit({"requestId": "letter-17", "prompt": "Answer this letter.", "webhookUrl": hook.url("/refused")})
         rig.submit({"requestId": "broken-1", "prompt": "[sandbox: error 400]", "webhookUrl": url})
         for name in ("invoice-2026-004", "letter-17", "broken-1"):
-            rig.finished(name)
+            rig.finished(name, within=180)
         eventually(lambda: rig.get("/api/overview")["deliveries"]["dead"] == 1)
         rig.http.put(
             f"{rig.url}/api/templates/ticket",

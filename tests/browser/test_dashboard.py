@@ -128,15 +128,15 @@ def test_a_job_with_a_file_is_tried_edited_and_submitted_again(page: Page, rig: 
     expect(page.get_by_role("status")).to_contain_text("tokens in")
     page.get_by_label("Files").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": PNG})
     page.get_by_role("button", name="Submit").click()
-    expect(page.locator("section:has(#answer)")).to_contain_text("first answer", timeout=30_000)
-    expect(page.get_by_role("region", name="Deliveries")).to_contain_text("200", timeout=30_000)
+    expect(page.locator("section:has(#answer)")).to_contain_text("first answer")
+    expect(page.get_by_role("region", name="Deliveries")).to_contain_text("200")
     expect(page.get_by_role("img", name="a.png")).to_be_visible()
     page.get_by_role("button", name="Edit and resubmit").click()
     expect(page.get_by_text("with a.png of the earlier job")).to_be_visible()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("[sandbox: say first answer]")
     page.get_by_label("Prompt", exact=True).fill("[sandbox: say second answer]")
     page.get_by_role("button", name="Submit").click()
-    expect(page.locator("section:has(#answer)")).to_contain_text("second answer", timeout=30_000)
+    expect(page.locator("section:has(#answer)")).to_contain_text("second answer")
 
 
 def test_a_session_that_has_ended_leads_back_to_the_page_asked_for(page: Page) -> None:
@@ -156,7 +156,7 @@ def test_a_page_that_is_open_goes_to_the_login_by_itself_when_the_session_ends(p
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     page.context.clear_cookies()
     page.evaluate("htmx.trigger('#live', 'refresh')")  # as its timer does every five seconds
-    page.wait_for_url(re.compile("/dashboard/login"), timeout=30_000)
+    page.wait_for_url(re.compile("/dashboard/login"))
 
 
 def test_everything_works_without_javascript(open_page: Any, rig: Rig) -> None:
@@ -231,12 +231,12 @@ def test_axe_has_no_findings_and_nothing_is_cut_off(
     open_page: Any, rig: Rig, axe: str, scheme: str, width: int
 ) -> None:
     """Every page, those that ask before an act as well, in both colour schemes, on a wide screen and on a phone."""
-    if rig.http.get(f"{rig.url}/api/status/looked-at", timeout=10).status_code == 404:
+    if rig.http.get(f"{rig.url}/api/status/looked-at", timeout=60).status_code == 404:
         rig.submit({"requestId": "looked-at", "prompt": "Hei"})
         rig.finished("looked-at")
         rig.command("keys", "add", "looked-at")
         template = {"body": {"prompt": "Read {{text}}"}, "shared": True}
-        rig.http.put(f"{rig.url}/api/templates/looked-at", json=template, timeout=9)
+        rig.http.put(f"{rig.url}/api/templates/looked-at", json=template, timeout=60)
     page = open_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.goto("/dashboard/login")
     findings = check(page, axe)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.support.eventually import eventually
 from tests.support.needs import needs
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver
 from tests.support.rig import Rig
 
@@ -33,8 +33,7 @@ def need(page: Page, title: str) -> Locator:
 
 def test_a_dead_webhook_host_is_named_first_and_gets_its_callbacks_when_it_is_tried_again(page: Page, rig: Rig) -> None:
     """Nothing is lost while it is away; the notice and its reason go away by themselves."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     for number in range(12):
         rig.submit({"requestId": f"host-{number}", "prompt": "Hei", "webhookUrl": f"{url}/x"})
@@ -89,7 +88,7 @@ def test_a_key_that_spends_its_budget_is_named_and_its_jobs_are_cancelled(page: 
     secret = rig.command("keys", "add", "runaway", "--budget", "0.0001", "--scope", "submit").stdout.strip()
     mine = {"X-API-Key": secret}
     rig.submit({"requestId": "dear", "prompt": "[sandbox: long 400]"}, **mine)
-    eventually(lambda: rig.http.get(f"{rig.url}/api/overview", timeout=10).json()["holds"])
+    eventually(lambda: rig.http.get(f"{rig.url}/api/overview", timeout=60).json()["holds"])
     for number in range(3):
         rig.submit({"requestId": f"dear-{number}", "prompt": "[sandbox: long 400]"}, **mine)
     log_in(page)

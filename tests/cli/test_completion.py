@@ -22,6 +22,7 @@ from claude_relay.cli.main import main
 from claude_relay.config import Settings
 from claude_relay.core.keys import Scope
 from tests.support.builders import a_submission
+from tests.support.eventually import eventually
 from tests.support.needs import needs
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ def bash(env: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=100,
         )
         assert done.stderr == ""
         return done.stdout.split()
@@ -126,12 +127,13 @@ def test_a_remote_relay_is_queried(bash, settings):
             "RELAY_STORE": "/nowhere/relay.db",
         }
         try:
-            assert bash("status", "inv", **remote) == ["invoice-2", "invoice-1"]
-            assert bash("pause", "", **remote) == ["night"]
+            # A tab waits for a second at most: on a busy machine it may have nothing to offer.
+            eventually(lambda: bash("status", "inv", **remote) == ["invoice-2", "invoice-1"])
+            eventually(lambda: bash("pause", "", **remote) == ["night"])
             assert bash("status", "inv", **{**remote, "RELAY_API_KEY": "wrong"}) == []
         finally:
             server.close()
-            thread.join(5)
+            thread.join(60)
 
 
 def test_a_job_in_a_batch_is_shown_with_its_public_status(env, tmp_path):
@@ -141,7 +143,7 @@ def test_a_job_in_a_batch_is_shown_with_its_public_status(env, tmp_path):
     connection.close()
     request = {"_CLAUDE_RELAY_COMPLETE": "zsh_complete", "COMP_WORDS": "claude-relay status inv", "COMP_CWORD": "2"}
     done = subprocess.run(
-        ["claude-relay"], env={**env, **request}, cwd=tmp_path, capture_output=True, text=True, timeout=30
+        ["claude-relay"], env={**env, **request}, cwd=tmp_path, capture_output=True, text=True, timeout=100
     )
 
     assert done.stdout.split() == ["plain", "invoice-1", "processing", "plain", "invoice-2", "pending"]
@@ -153,7 +155,7 @@ def test_fish_shows_the_status_of_each_job(env, tmp_path, capsys):
 
     def complete(line: str) -> list[str]:
         command = ["fish", "--no-config", "-c", f"source {file}; complete -C '{line}'"]
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=100)
         return done.stdout.splitlines()
 
     assert complete("claude-relay status inv") == ["invoice-1\tpending", "invoice-2\tpending"]
@@ -189,14 +191,14 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         os.close(self._hand)
 
     def type(self, text: str) -> None:
         self._seen = ""
         os.write(self._hand, text.encode())
 
-    def shows(self, text: str, *, within: float = 20.0) -> None:
+    def shows(self, text: str, *, within: float = 60.0) -> None:
         give_up = time.monotonic() + within
         while text not in self._seen:
             ready, _, _ = select.select([self._hand], [], [], max(0.0, give_up - time.monotonic()))

@@ -86,7 +86,7 @@ def private_command(folder: Path) -> Callable[..., subprocess.CompletedProcess[s
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
         )
 
     return command

@@ -51,5 +51,5 @@ def test_a_wait_ends_by_its_timeout_while_text_flows(where, relay, run):
     writer.join()
 
     assert code == 124 and "not finished yet" in err
-    assert took < 15
+    assert took < 60
     eventually(lambda: relay.event_feed.texts({claimed.job.id: (0, 0)}))

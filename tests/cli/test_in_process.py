@@ -24,6 +24,7 @@ from claude_relay.core.keys import Scope
 from claude_relay.errors import RelayError, TimedOut
 from claude_relay.services import Relay
 from tests.support.builders import a_submission
+from tests.support.ports import free_port
 
 Run = Callable[..., tuple[int, str, str]]
 OLD = encode_secret(b"o" * 32)
@@ -98,7 +99,7 @@ def posted(port: int, *requests: tuple[bytes, dict[str, str]]) -> threading.Thre
     def post() -> None:
         for body, headers in requests:
             while True:
-                client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 try:
                     client.request("POST", "/", body, headers)
                     client.getresponse().read()
@@ -113,12 +114,6 @@ def posted(port: int, *requests: tuple[bytes, dict[str, str]]) -> threading.Thre
     return thread
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_listen_prints_each_callback_and_whether_its_signature_is_valid(
     store: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,13 +122,15 @@ def test_listen_prints_each_callback_and_whether_its_signature_is_valid(
     body = json.dumps({"requestId": "r-1", "status": "completed", "response": "Svar\nto"}).encode()
     signed = sign("msg_1", time.time(), body, webhook_secrets(OLD))
     port = free_port()
-    posted(port, (body, signed), (body + b" ", signed), (b"no json", {}))
-    code, out, err = run("listen", "--port", str(port), "--count", "3")
+    table = b'{"collectionId": "june", "status": "partial"}'
+    table_signed = sign("msg_2", time.time(), table, webhook_secrets(OLD))
+    posted(port, (body, signed), (body + b" ", signed), (b"no json", {}), (table, table_signed))
+    code, out, err = run("listen", "--port", str(port), "--count", "4")
 
     heads = sorted(line.split("\t")[1:] for line in out.splitlines() if "\t" in line)
     assert code == 0 and f"http://127.0.0.1:{port}/" in err and "RELAY_ALLOW_PRIVATE_URLS" in err
-    assert [head[:2] for head in heads] == [["?", "?"], ["r-1", "completed"], ["r-1", "completed"]]
-    assert [head[2].partition(":")[0] for head in heads] == ["signature NOT VALID"] * 2 + ["signature valid"]
+    assert [head[:2] for head in heads] == [["?", "?"], ["june", "partial"], *[["r-1", "completed"]] * 2]
+    assert [head[2].partition(":")[0] == "signature valid" for head in heads] == [False, True, False, True]
     assert "    Svar\n    to\n" in out and "    no json\n" in out
 
 

@@ -129,8 +129,8 @@ def test_an_answer_is_shown_whatever_the_encoding_of_stdout(relay: Relay, store:
     """CASES F19: characters that it cannot carry are replaced, in JSON they are escaped."""
     relay_job(relay, "Blåbær – 🫐")
     env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[2])}
-    shown = subprocess.run([*PROGRAM, "result", "r"], env=env, capture_output=True, timeout=60)
-    as_json = subprocess.run([*PROGRAM, "result", "r", "--json"], env=env, capture_output=True, timeout=60)
+    shown = subprocess.run([*PROGRAM, "result", "r"], env=env, capture_output=True, timeout=100)
+    as_json = subprocess.run([*PROGRAM, "result", "r", "--json"], env=env, capture_output=True, timeout=100)
 
     assert (shown.returncode, shown.stderr) == (0, b"")
     assert shown.stdout.decode(encoding).strip() == ("Bl?b?r ? ?" if encoding == "ascii" else "Blåbær ? ?")
@@ -144,7 +144,7 @@ def test_a_closed_stream_is_no_error(relay: Relay, store: Path, closed: str) -> 
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     program = shlex.join(PROGRAM)  # its path may have blanks
     command = f"{program} submit Hei {closed} && {program} result r {closed}"
-    done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, timeout=100)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("Hei\n") is (">&-" not in closed)

@@ -51,7 +51,7 @@ def shown(page: Path) -> str:
         env={"PATH": "/usr/bin:/bin", "MANPAGER": "cat", "MANWIDTH": "200", "LC_ALL": "C.UTF-8", "MANROFFOPT": "-c"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return " ".join(re.sub(r".\x08", "", done.stdout).split())
@@ -66,7 +66,7 @@ def test_mandoc_has_no_warnings(folder):
         [needs("mandoc"), "-T", "lint", "-W", "warning", *sorted(map(str, folder.iterdir()))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
 
     assert done.stdout + done.stderr == ""
@@ -126,7 +126,7 @@ def test_no_example_is_left_over():
 def test_apropos_finds_every_page(folder):
     """CASES A19: the NAME of each page is one that man-db's parser reads."""
     pages = sorted(map(str, folder.iterdir()))
-    done = subprocess.run([needs("lexgrog", "man-db"), *pages], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([needs("lexgrog", "man-db"), *pages], capture_output=True, text=True, timeout=100)
 
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == len(pages)

@@ -21,7 +21,7 @@ import signal, sys, threading
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 print("ready", flush=True)
-stop.wait(30)
+stop.wait(100)
 sys.exit(0 if stop.is_set() else 9)
 """
 
@@ -32,7 +32,7 @@ import signal, sys, threading
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 print("ready", flush=True)
-stop.wait(30)
+stop.wait(100)
 print("draining", flush=True)
 sys.stdin.read()
 """
@@ -63,7 +63,7 @@ def starter() -> Iterator[Starter]:
     for child in starter.started:
         if child.poll() is None:
             child.kill()
-        child.wait(10)
+        child.wait(60)
         if child.stdout:
             child.stdout.close()
 
@@ -103,7 +103,7 @@ def draining(starter: Starter) -> Iterator[DrainingWorker]:
     yield draining
     if draining.worker is not None:
         draining.finish()
-        draining.worker.wait(10)
+        draining.worker.wait(60)
         if draining.worker.stdout:
             draining.worker.stdout.close()
 
@@ -200,7 +200,7 @@ def test_a_second_signal_ends_the_api_as_well(starter: Starter, draining: Draini
     def stop() -> None:
         draining.stop()
         signal_us()
-        starter.started[0].wait(20)
+        starter.started[0].wait(60)
         draining.finish()
 
     with meanwhile(stop):

@@ -50,7 +50,7 @@ def worker(relay: Relay) -> Iterator[Any]:
     thread.start()
     yield failing
     stop.set()
-    thread.join(10)
+    thread.join(60)
 
 
 def test_a_table_in_and_a_table_out(where, run, template, table: Path, worker, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from collections.abc import Callable
 
 import pytest
 from falcon.testing import TestClient
@@ -17,8 +17,6 @@ from claude_relay.core.policy import Policy
 from claude_relay.dashboard.mount import PAGES
 from claude_relay.ports import Store
 from claude_relay.services import Relay
-from claude_relay.storage.postgres import PostgresStore
-from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_completion, a_submission
 
 KEY = "the-admin-key-of-these-tests"
@@ -33,13 +31,10 @@ FILTERS = (
 )
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        yield SqliteStore(tmp_path / "relay.db")
-        return
-    with request.getfixturevalue("postgres").place() as url:
-        yield PostgresStore(url, where="the test's")
+@pytest.fixture
+def clock() -> Callable[[], float]:
+    """The real time, for the store."""
+    return time.time
 
 
 def test_every_page_is_shown_to_the_admin_and_to_a_key_of_its_own(store: Store) -> None:

@@ -17,11 +17,13 @@ from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.files.uploaded import UploadedFile
 from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
+from claude_relay.core.jobs.submission import encode_long_prompt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.clock_step import read_clocks
+from claude_relay.storage.sqlite import connection
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.places import Place, open_at
 
@@ -31,7 +33,14 @@ def relay(store: Store) -> Relay:
     return Relay(store, QuietNotifier(), Policy())
 
 
+@pytest.fixture(autouse=True)
+def no_lock_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many writers on a busy machine hold SQLite's lock for longer than one waits for it."""
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT", 60.0)
+
+
 def _claim_all(place: Place, name: str, out: multiprocessing.Queue) -> None:
+    connection.BUSY_TIMEOUT = 60.0
     relay = Relay(open_at(place), QuietNotifier(), Policy())
     mine = []
     while claimed := relay.execution.claim(name, limit=7):
@@ -60,13 +69,13 @@ def test_a_failed_write_rolls_back_only_itself(relay: Relay, store: Store) -> No
 
     threads = [threading.Thread(target=run, args=("hold", hold))]
     threads[0].start()
-    started.wait(5)
+    assert started.wait(60)
     works = {"a": lambda tx: tx.set_shared_value("a", 1), "bad": bad, "b": lambda tx: tx.set_shared_value("b", 1)}
     threads += [threading.Thread(target=run, args=item) for item in works.items()]
     for thread in threads[1:]:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert isinstance(results["bad"], ZeroDivisionError)
     assert [store.read(lambda tx, key=key: tx.shared_value(key)) for key in ("a", "b", "bad")] == [1, 1, None]
@@ -103,9 +112,9 @@ def test_four_processes_never_claim_one_job_twice(place: Place) -> None:
     processes = [context.Process(target=_claim_all, args=(place, f"w{n}", out)) for n in range(4)]
     for process in processes:
         process.start()
-    taken = [job for _ in processes for job in out.get(timeout=60)]
+    taken = [job for _ in processes for job in out.get(timeout=100)]
     for process in processes:
-        process.join(10)
+        process.join(60)
 
     assert len(taken) == len(set(taken)) == 400
 
@@ -264,7 +273,7 @@ def test_concurrent_submissions_of_one_request_id_are_one_job(place: Place) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     for relay in relays:
         relay.close()
 
@@ -428,6 +437,21 @@ def test_a_prepared_submit_is_stored_without_waiting(place: Place) -> None:
     assert stored["requestId"] == "r-1"
     prepared.store(outcomes.put)
     assert isinstance(outcomes.get(timeout=30), StoreUnavailable)  # closed
+
+
+def test_a_request_that_was_encoded_before_is_stored_as_any_other(store: Store, relay: Relay) -> None:
+    """Issue 17 item 5: a long prompt comes as UTF-8; the row is the same text, and other jobs of its commit are too."""
+    prompt, other = "svar på 1 🙂 " * 2**17, a_submission("r-2")
+    long = replace(other, request_id="r-1", request={**other.request, "prompt": prompt}, prompt_length=len(prompt))
+    encoded = encode_long_prompt(long)
+    assert encoded is not long
+    jobs = relay.submit_many([encoded, other, replace(long, request_id="r-3")])
+    requests = [store.read(lambda tx, each=each: tx.request(each.job.id)) for each in jobs]  # type: ignore[misc, union-attr]
+
+    assert requests[0].request == requests[2].request == long.request
+    assert store.read(lambda tx: tx.options(jobs[0].job.id)) == long.request["options"]  # type: ignore[union-attr]
+    [first, *_] = relay.execution.claim("w", limit=3)
+    assert first.request.request == long.request
 
 
 def test_the_texts_of_many_calls_are_read_at_once(relay: Relay) -> None:

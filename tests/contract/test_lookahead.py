@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -14,13 +14,11 @@ from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.fairness import Flow
 from claude_relay.core.policy import Policy
 from claude_relay.errors import RelayError
-from claude_relay.ports import ReadTransaction, Store, Transaction
+from claude_relay.ports import ReadTransaction, Transaction
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage import group_commit
-from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sql.insert_buffer import InsertBuffer
 from claude_relay.storage.sql.lookahead import is_read
-from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.together import together
 
@@ -42,17 +40,10 @@ class CheckedBuffer(InsertBuffer):
         return rows
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        store: Any = SqliteStore(tmp_path / "relay.db")
-        yield store
-        store.close()
-        return
-    with request.getfixturevalue("postgres").place() as url:
-        store = PostgresStore(url, where="the test's")
-        yield store
-        store.close()
+@pytest.fixture
+def clock() -> Callable[[], float]:
+    """The real time, for the store."""
+    return time.time
 
 
 def test_an_announced_look_up_never_returns_what_a_write_of_the_same_commit_changed(

@@ -55,7 +55,7 @@ def side_by_side(works: Sequence[Callable[[], Any]], failed: threading.Event) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(100)
     if errors:
         raise errors[0]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from claude_relay.core.deliveries.delivery import Reply
-from claude_relay.core.jobs.failure import Remedy
-from claude_relay.core.jobs.job import Retain, State
+from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.core.jobs.job import UNFINISHED, OnInterrupt, Retain, State
 from claude_relay.core.jobs.job_filter import JobFilter
 from claude_relay.core.policy import Policy
 from claude_relay.core.search_index import asked_marks, owner_mark
@@ -42,6 +42,20 @@ _WORDS = (
     "the end",
 )
 _OWNERS = ("admin", "ann", "bob")
+_GROUPS, _MODELS = ("default", "Faktura"), ("claude-sonnet-5-5", "claude-haiku-5")
+_WEBHOOKS = ("https://a.example/1", "https://A.example:8443/2?x=1", "http://b_c.example/", "http://[2001:db8::1]:81/")
+#: Hosts, hosts and ports, and complete destinations; of the wild cards of LIKE none is one here.
+_HOSTS = (
+    "a.example",
+    "A.EXAMPLE:8443",
+    "https://a.example",
+    "b_c.example",
+    "[2001:db8::1]",
+    "bxc.example",
+    "%",
+    "http://[2001:db8::1]:81",
+)
+_ENDED = tuple(state for state in State if state.final)
 
 
 class Watched(module.Search):
@@ -51,8 +65,8 @@ class Watched(module.Search):
         super().__init__(clock=lambda: 0.0)
         self.scans = scans
 
-    def _candidates(self, tx: ReadTransaction, which: JobFilter, *, indexed: bool) -> Any:
-        return super()._candidates(tx, which, indexed=indexed and not self.scans)
+    def _candidates(self, tx: ReadTransaction, which: JobFilter, *, indexed: bool, step: int) -> Any:
+        return super()._candidates(tx, which, indexed=indexed and not self.scans, step=step)
 
 
 @pytest.fixture
@@ -70,7 +84,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids: list[str] = []
     by_index = module._named_by_index
 
-    def note(*args: Any) -> Generator[tuple[Sequence[str], str | None], None, str | None]:
+    def note(*args: Any) -> Generator[tuple[Sequence[str], str | None, int], None, str | None]:
         steps = by_index(*args)
         while True:
             try:
@@ -120,7 +134,13 @@ class Play:
             name, owner = f"r-{len(self.names)}", self.rng.choice(_OWNERS)
             request: dict[str, Any] = {"prompt": self.text(), "options": {"systemPrompt": self.text()}}
             retain = self.rng.choice((Retain.FULL, Retain.FULL, Retain.METADATA))
-            self.relay.submit(a_submission(name, request=request, retain=retain, body_hash=name), owner=owner)
+            others: dict[str, Any] = {
+                "group": self.rng.choice(_GROUPS),
+                "model": self.rng.choice(_MODELS),
+                "webhook_url": self.rng.choice((None, *_WEBHOOKS)),
+                "on_interrupt": self.rng.choice((OnInterrupt.RETRY, OnInterrupt.HOLD)),
+            }
+            self.relay.submit(a_submission(name, request=request, retain=retain, body_hash=name, **others), owner=owner)
             self.names.append((name, owner))
 
     def run(self) -> None:
@@ -129,7 +149,8 @@ class Play:
             if self.rng.random() < 0.7:
                 self.relay.execution.complete(claimed, a_completion(self.text()))
             else:
-                self.relay.execution.fail(claimed, a_failure(remedy=Remedy.FAIL))
+                kind = self.rng.choice((ErrorType.UPSTREAM, ErrorType.REFUSED))
+                self.relay.execution.fail(claimed, a_failure(kind, remedy=Remedy.FAIL))
 
     def deliver(self) -> None:
         """Which erases the texts of those that are kept as metadata."""
@@ -142,8 +163,11 @@ class Play:
         name, owner = self.rng.choice(self.names)
         ref = JobRef(request_id=name, owner=owner)
         try:
-            if self.rng.random() < 0.5:
-                self.relay.retry(ref, options={"systemPrompt": self.text()})
+            kind = self.rng.random()
+            if kind < 0.4:
+                self.relay.retry(ref, options={"systemPrompt": self.text(), "model": self.rng.choice(_MODELS)})
+            elif kind < 0.7:
+                self.relay.redeliver(ref, url=self.rng.choice((None, *_WEBHOOKS)))
             else:
                 self.relay.cancel(ref)
         except RelayError:
@@ -191,6 +215,36 @@ def test_a_search_by_the_index_finds_what_a_read_of_all_jobs_finds(
         assert all_pages(relay, which) == all_pages(relay, which, scans=True), which
 
     assert len(named) > 100
+
+
+@pytest.mark.parametrize("seed", [16, 17])
+def test_a_list_by_the_index_has_what_a_read_of_all_jobs_has(
+    relay: Relay, store: Store, named: list[str], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Random filters, beside which every kind of change happens that an entry of the index has to follow."""
+    monkeypatch.setattr(module, "_ROWS", 3)
+    rng = random.Random(seed)
+    play = Play(relay, store, rng)
+    filters: dict[str, tuple[Any, ...]] = {
+        "owner": (None, *_OWNERS),
+        "key": (None, None, *_OWNERS),
+        "states": ((), (State.COMPLETED,), (State.FAILED, State.CANCELLED), UNFINISHED, _ENDED, (State.HELD,)),
+        "group": (None, *_GROUPS, "none"),
+        "model": (None, None, *_MODELS, "none"),
+        "host": (None, None, *_HOSTS),
+        "errors": ((), (), (ErrorType.UPSTREAM,), (ErrorType.UPSTREAM, ErrorType.CANCELLED)),
+        "dead": (False, False, False, True),
+        "text": (None, None, None, "Hansen"),
+    }
+    for _ in range(12):
+        for _ in range(8):
+            play.act()
+        for _ in range(3):
+            chosen = {name: rng.choice(filters[name]) for name in rng.sample(sorted(filters), rng.randrange(1, 4))}
+            which = JobFilter(limit=rng.randrange(1, 6), **chosen)
+            assert all_pages(relay, which) == all_pages(relay, which, scans=True), which
+
+    assert len(named) > 20
 
 
 def test_only_jobs_that_have_the_text_are_read(relay: Relay, named: list[str]) -> None:

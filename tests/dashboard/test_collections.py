@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from claude_relay.core.jobs.failure import Remedy
 from claude_relay.core.keys import Scope
 from tests.support.builders import a_completion, a_failure
+from tests.support.intake import an_intake_context
 
 from .test_try import send
 
@@ -53,6 +55,34 @@ def test_a_table_becomes_a_job_for_each_row_and_its_page_shows_how_far_it_is(rel
     assert "<script>alert" not in admin.get(path).page
 
 
+def test_the_page_says_how_much_time_is_left_and_which_rows_failed_their_checks(relay, admin, clock):
+    """Issue 16: a bookkeeper sees without a spreadsheet which invoices a person must look at."""
+    schema = {"type": "object", "properties": {"sum": {"type": "number"}, "total": {"type": "number"}}}
+    options = {"outputSchema": schema, "checks": [{"name": "<b>sum</b>", "rule": "sum == total"}]}
+    body = {"prompt": "Add {{text}}", "options": options}
+    relay.templates.save("sums", {"body": body}, an_intake_context(), now=clock())
+    path = send_table(admin, template="sums", prompt="").path
+    assert "left" not in admin.get(path).text
+
+    def answer(limit: int) -> None:
+        for item in relay.execution.claim("w", limit=limit):
+            value = {"sum": 1, "total": 2 if item.job.row == 2 else 1}
+            relay.execution.complete(item, a_completion(json.dumps(value), json=value))
+
+    clock.advance(60)
+    answer(1)
+    page = admin.get(path)
+    assert "1 of 3 have ended; about 2 min left" in page.text and "person to look at" not in page.text
+    answer(2)
+    clock.advance(120)  # the repair of the second row
+    answer(1)
+    page = admin.get(path)
+
+    assert "With failed checks 1" in page.text and "min left" not in page.text
+    assert "For a person to look at" in page.text and "<b>sum</b> (1 and 2)" in page.text
+    assert "<b>sum" not in page.page
+
+
 def test_failed_rows_are_retried_and_a_collection_is_cancelled_from_its_page(relay, admin):
     path = send_table(admin).path
     assert "Cancelled" in admin.get(path).post(path, act="cancel").text
@@ -69,6 +99,8 @@ def test_failed_rows_are_retried_and_a_collection_is_cancelled_from_its_page(rel
     [
         (b"", {}, "CSV"),
         (b"a,b\n1\n", {}, "line 2"),
+        ("text\nblåbær\n".encode("cp1252"), {}, "line 2): save the file as CSV UTF-8 "),
+        (b"text\n" + b"a\n" * 10_001, {}, "one request: split the file "),
         (CSV, {"prompt": ""}, "template"),
         (CSV, {"prompt": "{{missing}}"}, "missing"),
         (CSV, {"maxCostUsd": "much"}, "maxCostUsd"),

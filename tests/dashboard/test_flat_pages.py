@@ -11,8 +11,7 @@ from falcon.testing import TestClient
 from claude_relay import wiring
 from claude_relay.api.app import make_app
 from claude_relay.config import Settings
-from tests.contract.test_flat import _PROOF, CountedSqlite, relay_on
-from tests.support.many_jobs import fill
+from tests.contract.test_flat import _PROOF, CountedSqlite, fill_with_index, relay_on
 
 from .conftest import KEY, Person
 
@@ -30,6 +29,14 @@ PAGES = (
     "/jobs?group=default",
     "/jobs?key=admin&status=pending",
     "/jobs?since=1h",
+    "/jobs?host=nowhere.example",
+    "/jobs?model=none&status=failed",
+    "/jobs?error=refused",
+    "/jobs?host=bad.example&status=completed",
+    "/jobs?dead=true&host=done.example",
+    "/jobs?status=failed&group=none",
+    "/jobs?key=admin&host=nowhere.example",
+    "/jobs?q=Giraffe",
     "/jobs/done-0000000003",
     "/jobs/waits-0000000003",
     "/groups",
@@ -53,7 +60,7 @@ def works(path: Path, finished: int, waiting: int) -> dict[str, tuple[int, int]]
     store = CountedSqlite(path)
     relay = relay_on(store)
     if not existed:
-        fill(relay, store, finished=finished, waiting=waiting)
+        fill_with_index(relay, store, finished=finished, waiting=waiting)
     settings = Settings(api_secret_key=KEY, rate_limit=None, rate_limit_submit=None)
     intake = wiring.intake_context(settings, relay)
     app = make_app(relay, settings, intake=intake, dashboard=wiring.dashboard(settings, relay, intake))
@@ -69,11 +76,14 @@ def works(path: Path, finished: int, waiting: int) -> dict[str, tuple[int, int]]
 
 
 def test_no_page_reads_more_with_many_jobs_and_none_is_large(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Steps of the virtual machine; the acceptance is a million finished jobs and 100,000 that wait (--proof)."""
-    sizes: Any = (_SMALL, _PROOF if request.config.getoption("proof") else _LARGE)
-    small, large = (works(tmp_path / f"{size[0]}.db", *size) for size in sizes)
+    """Steps of the virtual machine; the acceptance is a million finished jobs and 100,000 that wait (--proof).
 
-    del small["/jobs?host=bad.example"]  # reads a bounded number of rows a page: tests/contract/test_flat.py
+    With `--keep-stores FOLDER` its stores stay there, and are used again.
+    """
+    sizes: Any = (_SMALL, _PROOF if request.config.getoption("proof") else _LARGE)
+    folder = Path(request.config.getoption("keep_stores") or tmp_path)
+    small, large = (works(folder / f"{size[0]}.db", *size) for size in sizes)
+
     dead = sizes[1][0] // 20
     most = {page: 1.3 * few + 60 + (STEPS * dead if page in COUNTED else 0) for page, (few, _) in small.items()}
     assert [f"{page}: {small[page][0]} {large[page][0]}" for page in most if large[page][0] > most[page]] == []

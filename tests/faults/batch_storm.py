@@ -72,7 +72,7 @@ def submit(rig: Rig, bodies: list[dict[str, Any]]) -> None:
 
     def taken() -> bool:
         try:
-            answer = requests.post(f"{rig.url}/api/claude/bulk", json=bodies, headers={"X-API-Key": KEY}, timeout=20)
+            answer = requests.post(f"{rig.url}/api/claude/bulk", json=bodies, headers={"X-API-Key": KEY}, timeout=60)
         except requests.RequestException:
             return False
         return answer.ok and all(item["statusCode"] == 202 for item in answer.json())

@@ -38,7 +38,7 @@ def submit(rig: Rig, hook: Receiver, name: str, rows: int, accepted: set[str]) -
     give_up = time.monotonic() + 2 * PATIENCE
     while time.monotonic() < give_up and name not in accepted:
         with contextlib.suppress(requests.RequestException):  # the API was killed; it is coming back
-            answer = requests.post(f"{rig.url}/api/collections", json=body, headers={"X-API-Key": KEY}, timeout=20)
+            answer = requests.post(f"{rig.url}/api/collections", json=body, headers={"X-API-Key": KEY}, timeout=60)
             if answer.status_code == 202:
                 accepted.add(name)
         time.sleep(0.1)

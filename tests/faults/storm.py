@@ -54,7 +54,7 @@ def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         try:
-            answer = requests.post(f"{rig.url}/api/claude", json=body, headers={"X-API-Key": KEY}, timeout=10)
+            answer = requests.post(f"{rig.url}/api/claude", json=body, headers={"X-API-Key": KEY}, timeout=60)
         except requests.RequestException:
             time.sleep(0.05)  # the API was killed; it is coming back
             continue
@@ -96,6 +96,9 @@ def run(
                 with contextlib.suppress(AssertionError):
                     eventually(lambda earlier=calls_before: len(upstream.books) > earlier, within=15)
             time.sleep(rng.uniform(0.3, 1.5))
+            if which == "worker":  # in the middle of a call where there is one
+                with contextlib.suppress(AssertionError):
+                    eventually(lambda: any(seen.outcome == "open" for seen in upstream.books[-99:]), within=5)
             (rig.api if which == "api" else rig.worker).kill()
             books.kills[which] += 1
             # The port stays the same; a worker is back when it holds its lock.

@@ -72,7 +72,7 @@ def test_a_worker_that_dies_at_each_step(
         rig.submit({"prompt": "x", "requestId": "r-1", "webhookUrl": hook.url("/x")})
         assert rig.worker.wait(60) == -9
         rig.start_worker()
-        received = hook.wait_for(posts, timeout=30)
+        received = hook.wait_for(posts)
         eventually(lambda: rig.status("r-1")["delivery"]["status"] == "delivered")
         body = received[-1].json
 
@@ -100,7 +100,7 @@ def test_the_ledger_has_a_call_before_its_first_byte_and_its_progress(tmp_path: 
             assert rig.worker.wait(60) == -9
             assert admitted == [[(True, None)]]
             rig.start_worker(**settings)
-            hook.wait_for(1, timeout=30)
+            hook.wait_for(1)
         record = rig.get("/api/jobs/r-1")
 
     assert admitted[1] == [(True, "interrupted"), (True, None)]

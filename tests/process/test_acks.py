@@ -25,18 +25,21 @@ def hook() -> Iterator[Receiver]:
 def test_an_acknowledged_result_is_recorded_and_any_other_is_sent_once_more(tmp_path: Path, hook: Receiver) -> None:
     """Through a restart of both daemons; the commands say the same."""
     with Rig(tmp_path, RELAY_PUBLIC_URL=PUBLIC, RELAY_ACK_REMIND="3s") as rig:
-        rig.start()
+        rig.start_api()
+        rig.start_worker(RELAY_ACK_REMIND="1h")  # none before the acknowledgement
         for name in ("applied", "forgotten"):
             rig.submit({"requestId": name, "prompt": "Hei", "webhookUrl": hook.url(f"/{name}")})
-        [applied] = hook.wait_for(1, path="/applied", timeout=40)
+        [applied] = hook.wait_for(1, path="/applied", timeout=60)
         [forgotten] = hook.wait_for(1, path="/forgotten")
+        for name in ("applied", "forgotten"):
+            eventually(lambda name=name: rig.status(name)["delivery"]["status"] == "delivered")
         assert rig.command("wait", "--for", "acked", "--timeout", "0.3s", "applied").returncode == 124
         rig.worker.kill()
         rig.api.kill()
         rig.start_api()
 
         path = applied.json["ackUrl"].removeprefix(PUBLIC)
-        answer = rig.http.post(f"{rig.url}{path}", headers={"X-API-Key": ""}, timeout=10)
+        answer = rig.http.post(f"{rig.url}{path}", headers={"X-API-Key": ""}, timeout=60)
         assert (answer.status_code, answer.json()["requestId"]) == (200, "applied")
         assert rig.command("wait", "--for", "acked", "applied").returncode == 0
         assert rig.status("applied")["acked"] == answer.json()["acked"]
@@ -44,7 +47,7 @@ def test_an_acknowledged_result_is_recorded_and_any_other_is_sent_once_more(tmp_
         assert "forgotten" in listed and "applied" not in listed
         rig.start_worker()
 
-        first, again = hook.wait_for(2, path="/forgotten", timeout=40)
+        first, again = hook.wait_for(2, path="/forgotten", timeout=60)
         assert first == forgotten
         assert again.headers["webhook-id"] == first.headers["webhook-id"] and again.body == first.body
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude
 from tests.support.make_player import Failed, Player
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver
 from tests.support.rig import Rig
 
@@ -26,8 +26,7 @@ PROMPT = 'Les fakturaen "nr. 7":\n{"sum": 1}\t\\ ferdig'
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    with socket.create_server(("127.0.0.1", 0)) as spare:
-        port = spare.getsockname()[1]
+    port = free_port()
     with Rig(tmp_path, RELAY_PROVIDER="sandbox", RELAY_PUBLIC_URL=f"http://127.0.0.1:{port}") as rig:
         rig.start_api(PORT=str(port))
         rig.start_worker()

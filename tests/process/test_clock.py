@@ -47,13 +47,11 @@ def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp
             hook.wait_for(1, path="/busy", timeout=60)
             eventually(lambda: rig.get("/api/jobs/long")["partialResponse"] and tries)
             clock.set(by, rig.api.pid, rig.worker.pid)
-            set_at = time.monotonic()
 
-            hook.wait_for(2, path="/hook", timeout=25)
+            hook.wait_for(2, path="/hook", timeout=60)
             backing_off, delayed = (rig.finished(name) for name in ("backing-off", "delayed"))
             waited = time.monotonic() - delayed_at
-            hook.wait_for(2, path="/busy", timeout=60)
-            again = time.monotonic() - set_at
+            first, again = hook.wait_for(2, path="/busy", timeout=60)
             assert (backing_off["status"], delayed["status"]) == ("completed", "completed")
             assert rig.status("long")["status"] == "processing"
             go_on.set()
@@ -61,7 +59,7 @@ def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp
             record = rig.get("/api/jobs/long")
 
     assert waited >= 7.5 and len(tries) == 3
-    assert 3 <= again < 20
+    assert again.at - first.at >= 5.5
     assert (long["status"], len(record["calls"]), record["possibleDuplicateCharge"]) == ("completed", 1, False)
     assert abs(clock.now() - time.time() - by) < 5
     assert "the clock was set" in rig.worker.output() + rig.api.output()

@@ -91,7 +91,7 @@ def test_a_stop_lets_the_running_call_end(tmp_path: Path, upstream: FakeClaude, 
         rig.submit({"prompt": "long", "requestId": "r-1"})
         eventually(lambda: rig.status("r-1")["status"] == "processing" and upstream.books)
         rig.worker.signal(TERM)
-        eventually(lambda: "stop" in rig.worker.output().lower())
+        eventually(lambda: "worker stopping" in rig.worker.output())
         rig.submit({"prompt": "later", "requestId": "r-2"})
         go_on.set()
 

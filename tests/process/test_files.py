@@ -105,11 +105,11 @@ def test_a_file_server_that_hangs_delays_no_other_job(
     With more of its jobs than slots, others go on. A cancelled one ends at once; after a kill of the worker the files
     are fetched again, with nothing sent and nothing paid twice.
     """
-    upload_cache.answer("/slow.pdf", Answer(delay=60))
+    upload_cache.answer("/slow.pdf", Answer(delay=300))
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         for n in range(8):
             rig.submit({"requestId": f"slow-{n}", "prompt": "Les", "files": [{"url": upload_cache.url("/slow.pdf")}]})
-        upload_cache.wait_for(8, timeout=40)
+        upload_cache.wait_for(8)
         rig.submit({"requestId": "quick", "prompt": "Hei"})
         assert rig.finished("quick", within=60)["status"] == "completed"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.inner_net import Listeners, command
+from tests.support.ports import free_port
 from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
@@ -33,8 +33,7 @@ def test_no_private_address_is_reached_in_a_network_full_of_them() -> None:
 
 def test_loopback_is_not_reached(tmp_path: Path) -> None:
     """The loopback addresses alone, for machines without namespaces: accepted by a permissive API, and not called."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     hosts = ("127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:2]")
     with Listeners(port) as listeners, Rig(tmp_path, RELAY_ALLOW_PRIVATE_URLS="") as rig:
         assert rig.env["RELAY_ALLOW_PRIVATE_URLS"] == ""

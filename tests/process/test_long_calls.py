@@ -6,13 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from claude_relay.sandbox import Sandbox
 from tests.support.eventually import eventually
-from tests.support.fake_claude import FakeClaude, Pause, Seen, Step, head, refusal, started, stopped, written
+from tests.support.fake_claude import FakeClaude, Pause, Seen, Step, Wait, head, refusal, started, stopped, written
 from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
@@ -22,27 +20,24 @@ pytestmark = pytest.mark.process
 MOST_REFUSED = 30
 
 
-def submit_all(rig: Rig, jobs: int, prompt: str = "") -> None:
-    bodies = [{"prompt": f"number {number} {prompt}"} for number in range(jobs)]
+def submit_all(rig: Rig, jobs: int) -> None:
+    bodies = [{"prompt": f"number {number}"} for number in range(jobs)]
     assert rig.post("/api/claude/bulk", bodies).status_code == 207
 
 
-def messages(upstream: Sandbox) -> list[dict[str, Any]]:
-    return [call for call in upstream.books.calls() if call["path"] == "/v1/messages"]
-
-
 def test_all_calls_are_in_flight_before_the_first_ends(tmp_path: Path) -> None:
-    """64 calls of nine seconds, for 64 slots: each is accepted at once, so that none waits for the end of another."""
-    with Sandbox() as upstream, Rig(tmp_path, upstream=upstream.url) as rig:
+    """64 calls for 64 slots: each is accepted at once, so that none waits for the end of another."""
+    go_on = threading.Event()
+    steps = (head(), started(), *written("half "), Wait(go_on), *stopped())
+    with FakeClaude(otherwise=lambda seen: steps) as upstream, Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start_api()
-        submit_all(rig, 64, "[sandbox: slow 9s]")
+        submit_all(rig, 64)
         rig.start_worker()
-        eventually(lambda: len(messages(upstream)) >= 64, within=60)
-        arrived = [call["time"] for call in messages(upstream)]
+        eventually(lambda: len(upstream.books) == 64)
+        go_on.set()
+        eventually(lambda: rig.get("/api/overview")["jobs"]["completed"] == 64)
 
-        assert max(arrived) - min(arrived) < 9.0
-        eventually(lambda: all(call["ended"] == "finished" for call in messages(upstream)), within=30)
-        assert len(messages(upstream)) == 64
+        assert len(upstream.books) == 64
 
 
 class AtOnce:
@@ -80,10 +75,10 @@ def test_a_limit_of_concurrent_calls_is_learned_and_used(tmp_path: Path) -> None
         rig.start_worker()
         eventually(lambda: limit.done >= 1, within=60)
         began = time.monotonic()
-        eventually(lambda: limit.done >= 200, within=60)
+        eventually(lambda: limit.done >= 200, within=100)
 
         assert limit.most == 10
-        assert time.monotonic() - began < 2.5 * 200 / 10 * 0.5
+        assert time.monotonic() - began < 0.6 * 200 * 0.5  # one after the other 100 s, ten at once 10 s
         assert limit.refused <= MOST_REFUSED
 
 
@@ -119,7 +114,7 @@ def test_a_limit_of_requests_a_minute_is_learned_and_used(tmp_path: Path, retry_
         rig.start_worker()
         eventually(lambda: limit.served >= 1, within=60)
         began = time.monotonic()
-        eventually(lambda: limit.served >= 140, within=60)
+        eventually(lambda: limit.served >= 140, within=100)
 
-        assert time.monotonic() - began < 2 * (140 - 20) / 8.0
+        assert time.monotonic() - began < 4 * (140 - 20) / 8.0
         assert limit.refused <= MOST_REFUSED

@@ -79,7 +79,8 @@ def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> No
         assert sum(report) == pytest.approx(float(bill(upstream.books)), abs=1e-9)
 
         remote = rig.command("--url", rig.url, "cost", "--by", "day", RELAY_API_KEY=keys["make"]).stdout.splitlines()
-        assert len(remote) == 1 and float(remote[0].split("\t")[-1]) == pytest.approx(float(bill(books["key", "make"])))
+        spent = sum(float(line.split("\t")[-1]) for line in remote)  # two lines around midnight
+        assert spent == pytest.approx(float(bill(books["key", "make"])))
 
 
 def test_a_tiny_cost_is_not_rounded_to_zero(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_the_ledger_equals_the_sandboxes_books_caches_and_batches_included(tmp_p
             rig.finished(f"r-{number}", within=60)
         match = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.output())
         assert match is not None
-        books = [call for call in rig.http.get(f"{match[0]}/sandbox/books", timeout=10).json() if call["message_id"]]
+        books = [call for call in rig.http.get(f"{match[0]}/sandbox/books", timeout=60).json() if call["message_id"]]
         costs = sorted(rig.status(f"r-{number}")["costUsd"] for number in range(13))
 
         assert costs == pytest.approx(sorted(call["usd"] for call in books), abs=1e-12)

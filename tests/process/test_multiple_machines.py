@@ -51,10 +51,10 @@ def test_a_worker_on_another_machine_is_judged_by_its_lease_alone(
     with a_rig(tmp_path, database, upstream).start() as rig:
         first = rig.worker
         rig.submit({"prompt": "living", "requestId": "living", "webhookUrl": hook.url("/a")})
-        eventually(lambda: rig.get("/api/jobs/living")["partialResponse"], within=30)
+        eventually(lambda: rig.get("/api/jobs/living")["partialResponse"])
         second = another_machine(rig)
         began = time.monotonic()
-        eventually(lambda: time.monotonic() - began > 11 and rig.status("living")["status"] == "processing", within=30)
+        eventually(lambda: time.monotonic() - began > 11 and rig.status("living")["status"] == "processing")
         go_on.set()
         hook.wait_for(1)
         ledger = rig.get("/api/jobs/living")["calls"]
@@ -63,7 +63,7 @@ def test_a_worker_on_another_machine_is_judged_by_its_lease_alone(
         upstream.then(*dying)
         # Either of the two may claim the next one: that one is killed, and the other goes on.
         rig.submit({"prompt": "dying", "requestId": "dying", "webhookUrl": hook.url("/a")})
-        eventually(lambda: rig.get("/api/jobs/dying")["partialResponse"], within=30)
+        eventually(lambda: rig.get("/api/jobs/dying")["partialResponse"])
         [(holder,)] = postgres.run("SELECT lease_worker FROM jobs WHERE state = 'running'", url=database)
         victim, heir = (first, second) if str(first.pid) in holder.split("-") else (second, first)
         victim.kill()
@@ -89,8 +89,9 @@ def test_a_job_is_announced_to_the_other_machines_at_once(
         listening = "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN claude_relay_ready' AND datname = %s"
 
         assert payloads == [job]
-        assert postgres.run(listening, database.rpartition("/")[2]) == [(1,)]  # the worker
-        waited = rig.http.get(f"{rig.url}/api/result/r-1", headers={"Prefer": "wait=30"}, timeout=40)
+        # The worker. The connection of this test ends on the server a moment after it was closed.
+        eventually(lambda: postgres.run(listening, database.rpartition("/")[2]) == [(1,)])
+        waited = rig.http.get(f"{rig.url}/api/result/r-1", headers={"Prefer": "wait=50"}, timeout=90)
         assert waited.status_code == 200 and waited.json()["status"] == "completed"
 
 
@@ -103,7 +104,7 @@ def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
     with a_rig(tmp_path, cluster.database(), upstream).start() as rig:
         another_machine(rig)
         rig.submit({"prompt": "long", "requestId": "r-1", "webhookUrl": hook.url("/a")})
-        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"], within=30)
+        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"])
         cluster.stop("immediate")
         go_on.set()
         began = time.monotonic()
@@ -111,7 +112,7 @@ def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
         while time.monotonic() - began < 8:
             refused = rig.submit({"prompt": "Hei", "requestId": "r-2"})
             answers.add((refused.status_code, "Retry-After" in refused.headers))
-            asked = rig.http.get(f"{rig.url}/api/status/r-1", timeout=20)
+            asked = rig.http.get(f"{rig.url}/api/status/r-1", timeout=60)
             answers.add((asked.status_code, "Retry-After" in asked.headers))
             assert cluster.password not in refused.text + asked.text
         cluster.start()
@@ -133,13 +134,13 @@ def test_a_machine_that_froze_loses_its_jobs_and_no_result_is_stored_twice(
     with a_rig(tmp_path, database, upstream).start() as rig:
         frozen = rig.worker
         rig.submit({"prompt": "long", "requestId": "r-1", "webhookUrl": hook.url("/a")})
-        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"], within=30)
+        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"])
         frozen.signal(STOP)
         another_machine(rig)
         [delivered] = hook.wait_for(1, timeout=60)
         go_on.set()
         frozen.signal(CONT)
-        eventually(lambda: "lease was lost" in frozen.output() or "another worker has" in frozen.output(), within=30)
+        eventually(lambda: "lease was lost" in frozen.output() or "another worker has" in frozen.output())
 
         assert delivered.json["attempts"] >= 2 and "old" not in delivered.json["response"]
         assert rig.get("/api/jobs/r-1")["calls"][0]["outcome"] == "interrupted"
@@ -147,6 +148,7 @@ def test_a_machine_that_froze_loses_its_jobs_and_no_result_is_stored_twice(
         assert len(hook.received) == 1
 
 
+@pytest.mark.timeout(600)
 def test_under_load_crashes_cuts_and_a_killed_api_lose_and_double_nothing(
     tmp_path: Path, cluster: Cluster, upstream: FakeClaude, hook: Receiver
 ) -> None:
@@ -170,7 +172,7 @@ def test_under_load_crashes_cuts_and_a_killed_api_lose_and_double_nothing(
                 # The same again until its 202, also after `stop`: without one the job may be stored all the same.
                 while time.monotonic() < give_up_at:
                     try:
-                        if session.post(f"{rig.url}/api/claude", json=body, timeout=20).status_code == 202:
+                        if session.post(f"{rig.url}/api/claude", json=body, timeout=60).status_code == 202:
                             kept.append(name)
                             break
                     except requests.RequestException:
@@ -228,7 +230,7 @@ def test_an_outage_of_the_server_is_one_alert_one_notice_and_one_line(
         hook.wait_for(1, path="/alert", timeout=60)
         cluster.start()
         hook.wait_for(2, path="/alert", timeout=60)
-        eventually(lambda: "store available again" in rig.worker.output(), within=30)
+        eventually(lambda: "store available again" in rig.worker.output())
         sent = [item.json for item in hook.received if item.path == "/alert"]
         logs = {name: daemon.output() for name, daemon in (("worker", rig.worker), ("api", rig.api))}
 

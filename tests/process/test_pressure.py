@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_the_relay_uses_its_rate_limit_without_refusals(tmp_path: Path) -> None:
         bodies = [{"prompt": f"number {number}"} for number in range(900)]
         assert rig.post("/api/claude/bulk", bodies).status_code == 207
         began = time.monotonic()
-        eventually(lambda: meter.served >= 890, within=90)
+        eventually(lambda: meter.served >= 890, within=110)
         spent = time.monotonic() - began
         possible = 600 + spent * 10  # a full bucket, and what came back meanwhile
 
@@ -78,12 +79,13 @@ def test_a_full_group_is_worked_off_in_its_order_as_fast_as_its_calls_end(tmp_pa
         eventually(lambda: upstream.books)
         for number in range(5):
             rig.submit({"prompt": f"late {number}", "group": "g"})
-        began = time.monotonic()
-        eventually(lambda: len(upstream.books) == 20, within=60)
+        eventually(lambda: len(upstream.books) == 20, within=100)
 
         asked = [re.findall(r"(?:early|late) [0-9]+", str(seen.body))[0] for seen in upstream.books]
         assert asked == [*(f"early {number}" for number in range(15)), *(f"late {number}" for number in range(5))]
-        assert time.monotonic() - began < 15  # 19 calls of a tenth of a second; with one in each sweep 19 s
+        # With one in each sweep, every slot would be empty for most of a second. On a busy machine a few are.
+        empty = [after.began_at - (before.ended_at or 0.0) for before, after in pairwise(upstream.books)]
+        assert sorted(empty)[len(empty) // 4] < 0.5, empty
 
 
 def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
@@ -94,8 +96,10 @@ def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
         assert rig.post("/api/claude/bulk", bodies).status_code == 207
         eventually(lambda: len(upstream.books) == 40, within=60)
 
-        spent = upstream.books[-1].began_at - upstream.books[0].began_at
-        assert 3.5 < spent < 20  # with one in each sweep 39 s
+        times = [seen.began_at for seen in upstream.books]
+        pauses = [after - before for before, after in pairwise(times)]
+        assert times[-1] - times[0] > 3.5
+        assert sorted(pauses)[len(pauses) // 4] < 0.5, pauses  # with one in each sweep a second each
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_a_spend_cap_parks_the_queue_with_one_alert_and_goes_on_by_itself(
         upstream.then(*refusal(*refused, text="You have reached your specified API usage limits."))
         rig.start()
         rig.submit({"prompt": "first", "requestId": "r-1", "webhookUrl": hook.url("/x")})
-        [alert] = hook.wait_for(1, path="/alert", timeout=30)
+        [alert] = hook.wait_for(1, path="/alert", timeout=60)
         for number in range(5):
             rig.submit({"prompt": "more", "requestId": f"m-{number}"})
         status = rig.status("r-1")
@@ -129,7 +133,7 @@ def test_a_spend_cap_parks_the_queue_with_one_alert_and_goes_on_by_itself(
         rig.post("/api/resume")  # as the slow schedule would, later
         assert [rig.finished(f"m-{number}")["status"] for number in range(5)] == ["completed"] * 5
         assert rig.finished("r-1")["status"] == "completed"
-        _, ended = hook.wait_for(2, path="/alert", timeout=30)
+        _, ended = hook.wait_for(2, path="/alert", timeout=60)
         assert (ended.json["status"], ended.json["alert"]) == ("resolved", "queue_parked")
         assert [item.path for item in hook.received].count("/alert") == 2
 
@@ -152,7 +156,7 @@ def test_a_real_failure_counts_and_the_third_is_the_last(tmp_path: Path, hook: R
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url, RELAY_BACKOFF_MAX="1s").start() as rig:
         upstream.when("always", *refusal("500 Oops", "api_error"))
         rig.submit({"prompt": "always", "requestId": "r-1", "webhookUrl": hook.url("/x")})
-        [delivered] = hook.wait_for(1, timeout=30)
+        [delivered] = hook.wait_for(1, timeout=60)
 
         assert (delivered.json["status"], delivered.json["errorType"]) == ("failed", "upstream")
         assert delivered.json["attempts"] == 3 == len(upstream.books)

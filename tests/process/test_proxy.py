@@ -20,18 +20,13 @@ from requests.adapters import HTTPAdapter
 
 from tests.support.eventually import eventually
 from tests.support.needs import needs
+from tests.support.ports import free_port
 from tests.support.rig import KEY, Rig
 
 pytestmark = pytest.mark.process
 
 RECIPES = Path(__file__).parents[2] / "examples" / "proxy"
 NAME = "relay.example.com"
-
-
-def a_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +75,7 @@ def front(request, relay) -> Iterator[Front]:
     authority.cert_pem.write_to_path(folder / "ca.pem")
     issued = authority.issue_cert(NAME)
     issued.private_key_and_cert_chain_pem.write_to_path(folder / "key.pem")
-    port, backend = a_port(), relay.url.rpartition(":")[2]
+    port, backend = free_port(), relay.url.rpartition(":")[2]
     write = _nginx if request.param == "nginx" else _caddy
     command = write(program, folder, port=port, backend=backend)
     log = folder / "log"
@@ -93,7 +88,7 @@ def front(request, relay) -> Iterator[Front]:
         yield Front(port, folder / "ca.pem")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         shutil.rmtree(folder)
 
 
@@ -101,7 +96,7 @@ def _nginx(program: str, folder: Path, *, port: int, backend: str) -> list[str]:
     """The recipe with this test's ports and certificate; nothing else of it is changed."""
     text = (RECIPES / "nginx.conf").read_text()
     text = re.sub(r"listen (\[::\]:)?80;", "", text).replace(
-        f"server_name {NAME};\n    return 308", f"listen 127.0.0.1:{a_port()};\n    return 308"
+        f"server_name {NAME};\n    return 308", f"listen 127.0.0.1:{free_port()};\n    return 308"
     )
     text = re.sub(r"    listen \[::\]:443.*\n", "", text).replace("listen 443", f"listen 127.0.0.1:{port}")
     text = text.replace("127.0.0.1:3000", f"127.0.0.1:{backend}")
@@ -166,7 +161,7 @@ def test_forwarded_headers_are_ignored_without_the_proxy(relay):
             session.trust_env = False
             session.mount("http://", _From("127.0.0.30", "x"))
             fields = {"X-Forwarded-For": f"192.0.2.{100 + turn}", "X-API-Key": f"wrong-{turn}"}
-            return session.get(f"{relay.url}/api/jobs", headers=fields, timeout=10).status_code
+            return session.get(f"{relay.url}/api/jobs", headers=fields, timeout=60).status_code
 
     assert [guess(turn) for turn in range(5)] == [403, 403, 403, 429, 429]
 

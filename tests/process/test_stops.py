@@ -35,7 +35,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
         rig.finished("warm-up", within=60)  # a first call waits for the SDK, which may outlast a short deadline
         for name, more in {
             "cancelled": {},
-            "late": {"deadline": "5s"},
+            "late": {"deadline": "12s"},
             "again": {"onInterrupt": "retry"},
             "partial": {"onInterrupt": "partial"},
             "held": {"onInterrupt": "hold"},
@@ -52,7 +52,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
         assert all(body["partialResponse"].startswith("half") for body in ended.values())
         assert all(body["usage"]["input_tokens"] == 10 for body in ended.values())
 
-        assert rig.worker.stop(timeout=20) == 0
+        assert rig.worker.stop() == 0
         assert rig.status("again")["status"] == "pending"
         assert rig.status("held")["waitingFor"].startswith("held: ")
         partial = rig.get("/api/result/partial")
@@ -82,7 +82,7 @@ def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
         frozen = rig.worker
         frozen.signal(STOP)
         rig.start_worker()
-        [delivered] = hook.wait_for(1, timeout=30)
+        [delivered] = hook.wait_for(1)
         go_on.set()
         frozen.signal(CONT)
         eventually(lambda: "lost" in frozen.output() or "refused" in frozen.output(), within=60)
@@ -105,7 +105,7 @@ def test_a_call_is_not_taken_back_from_a_worker_that_could_not_renew_its_lease(
     upstream.then(head(), started(), *written("half"), Wait(go_on), *written(" and half"), *stopped())
     with Rig(tmp_path, upstream=upstream.url, RELAY_LEASE="2s").start() as rig:
         rig.submit({"prompt": "x", "requestId": "r-1"})
-        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"], within=30)
+        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"])
         if kept_by == "a lock on the store":
             other = apsw.Connection(str(tmp_path / "store" / "relay.db"))
             other.set_busy_timeout(5000)

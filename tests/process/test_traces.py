@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.support.collector import Collector
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude
 from tests.support.receiver import Receiver
@@ -22,62 +19,11 @@ TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{CALLER}-01"
 
 
-class Collector:
-    """Takes OTLP over HTTP, and keeps the spans."""
-
-    def __init__(self) -> None:
-        self.spans: list[dict] = []
-        self.headers: list[dict[str, str]] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                collector.take(self.path, dict(self.headers), body)
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def take(self, path: str, headers: dict[str, str], body: bytes) -> None:
-        assert path == "/v1/traces"
-        self.headers.append({name.lower(): value for name, value in headers.items()})
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            service = {each.key: each.value.string_value for each in resource.resource.attributes}["service.name"]
-            for scope in resource.scope_spans:
-                for span in scope.spans:
-                    values = {each.key: each.value for each in span.attributes}
-                    self.spans.append(
-                        {
-                            "name": span.name,
-                            "service": service,
-                            "trace": span.trace_id.hex(),
-                            "id": span.span_id.hex(),
-                            "parent": span.parent_span_id.hex(),
-                            "start": span.start_time_unix_nano,
-                            "end": span.end_time_unix_nano,
-                            "attributes": values,
-                            "text": str(span),
-                        }
-                    )
-
-    def named(self) -> dict[str, dict]:
-        return {span["name"]: span for span in self.spans}
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     collector = Collector()
     yield collector
-    collector.server.shutdown()
-    collector.server.server_close()
+    collector.close()
 
 
 @pytest.fixture
@@ -90,7 +36,7 @@ def upstream() -> Iterator[FakeClaude]:
 def run_job(rig: Rig, hook: Receiver) -> dict[str, str]:
     """Submit one job under the caller's trace; the headers of its callback."""
     body = {"prompt": "SECRET words", "requestId": "r-1", "webhookUrl": hook.url("/x")}
-    answer = rig.http.post(f"{rig.url}/api/claude", json=body, headers={"traceparent": PARENT}, timeout=30)
+    answer = rig.http.post(f"{rig.url}/api/claude", json=body, headers={"traceparent": PARENT}, timeout=60)
     assert answer.status_code == 202
     [callback] = eventually(lambda: hook.received, within=60)
 
@@ -117,7 +63,7 @@ def test_a_collector_gets_the_spans_of_a_job(tmp_path: Path, upstream: FakeClaud
     }
     with Receiver() as hook, Rig(tmp_path, upstream=upstream.url, **settings).start() as rig:
         callback = run_job(rig, hook)
-        eventually(lambda: len(collector.spans) >= 4, within=30)
+        eventually(lambda: len(collector.spans) >= 4)
         assert rig.worker.stop() == 0 and rig.api.stop() == 0
     spans = collector.named()
     accept, wait = spans["claude_relay.accept"], spans["claude_relay.wait"]

@@ -25,6 +25,8 @@ from tests.support.eventually import eventually
 from tests.support.fake_batches import Shelf, live
 from tests.support.fake_claude import FakeClaude, Reset, refusal
 
+DAY = 86_400.0
+
 
 class NoFetcher:
     """Nothing is fetched here."""
@@ -107,7 +109,7 @@ class World:
     def result(self, name: str) -> dict[str, Any]:
         return json.loads(self.relay.queries.result(JobRef(request_id=name)) or b"null")
 
-    def until(self, condition: Any, within: float = 30.0) -> None:
+    def until(self, condition: Any, within: float = 60.0) -> None:
         """Run the worker's steps until the condition holds."""
 
         def turned() -> bool:
@@ -303,7 +305,7 @@ def test_a_lost_batch_is_told_from_a_stranger_of_the_same_size(world: World) -> 
 
     params = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "theirs"}]}
     body = {"requests": [{"custom_id": "theirs-1", "params": params}]}
-    requests.post(f"{world.fake.url}/v1/messages/batches", json=body, timeout=5)
+    requests.post(f"{world.fake.url}/v1/messages/batches", json=body, timeout=60)
     world.upload_cache.creations.append("reset")
     world.submit("a")
     world.ended("a")
@@ -318,7 +320,7 @@ def test_a_stranger_of_the_same_size_is_not_waited_for(world: World) -> None:
 
     params = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "theirs"}]}
     body = {"requests": [{"custom_id": "theirs-1", "params": params}]}
-    requests.post(f"{world.fake.url}/v1/messages/batches", json=body, timeout=5)
+    requests.post(f"{world.fake.url}/v1/messages/batches", json=body, timeout=60)
     world.upload_cache.creations.append((Reset(),))
     world.submit("a")
     world.ended("a")
@@ -379,11 +381,13 @@ def test_results_are_read_once(world: World) -> None:
 
 
 def test_a_cancelled_job_ends_at_once_and_its_late_result_is_booked(world: World) -> None:
-    world.upload_cache.span = 0.5
+    world.upload_cache.span = DAY
     world.submit("a")
     world.submit("b")
     world.until(lambda: world.job("a").state is State.BATCHED and world.job("a").sent)
     world.relay.cancel(JobRef(request_id="a"))
+    [batch] = world.upload_cache.batches.values()
+    batch.ready_at = 0.0
 
     assert world.result("a")["errorType"] == "cancelled"
     assert world.result("a")["possibleDuplicateCharge"] is True
@@ -536,8 +540,8 @@ def test_warnings_of_one_run_are_not_carried_to_the_next(world: World) -> None:
 
 
 def test_an_asked_for_deadline_ends_a_job_in_its_batch(world: World) -> None:
-    world.upload_cache.span = 1.0
-    world.submit("a", deadline_at=time.time() + 0.4)
+    world.upload_cache.span = DAY
+    world.submit("a", deadline_at=time.time() + 2.0)
     world.until(lambda: world.job("a").sent)
     world.until(world.relay.maintenance.expire)
 
@@ -656,15 +660,16 @@ def test_a_batch_that_does_not_end_when_it_is_given_up_costs_twice_and_says_so(
     hasty: World, running_clock: RunningClock
 ) -> None:
     hasty.submit("a", mode="auto", need_by=running_clock() + NEEDED_IN)
-    hasty.upload_cache.span = 3.0
+    hasty.upload_cache.span = DAY
     hasty.until(lambda: hasty.job("a").sent)
-    for batch in hasty.upload_cache.batches.values():
-        batch.unstoppable = True
+    [batch] = hasty.upload_cache.batches.values()
+    batch.unstoppable = True
     running_clock.advance(LEFT)
     hasty.until(lambda: hasty.job("a").lane == "live")
     called_live(hasty)
 
     assert hasty.result("a")["possibleDuplicateCharge"] is True
+    batch.ready_at = 0.0
     hasty.until(lambda: hasty.relay.batches.next_at() is None)
     assert hasty.ledger() == pytest.approx(
         float(sum(hasty.upload_cache.paid.values()) + hasty.upload_cache.live[0][1]), abs=1e-12
@@ -695,13 +700,14 @@ def test_a_job_that_leaves_while_its_batch_is_packed_does_not_go_along(world: Wo
 
 def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World, running_clock: RunningClock) -> None:
     """Promoted, but nothing was sent yet: the answer that is paid for is the one that counts."""
-    hasty.upload_cache.span = 1.9
+    hasty.upload_cache.span = DAY
     hasty.submit("a", mode="auto", need_by=running_clock() + NEEDED_IN)
     hasty.until(lambda: hasty.job("a").sent)
-    for batch in hasty.upload_cache.batches.values():
-        batch.unstoppable = True
+    [batch] = hasty.upload_cache.batches.values()
+    batch.unstoppable = True
     running_clock.advance(LEFT)
     hasty.until(lambda: hasty.job("a").lane == "live")
+    batch.ready_at = 0.0
     hasty.ended("a")
 
     assert hasty.result("a")["mode"] == "batch"

@@ -35,7 +35,7 @@ def test_rows_of_one_collection_in_batches_are_not_planned_before_all_are_there(
     relay.collections._rows._add_piece = look  # type: ignore[method-assign]
     create(relay, clock, 250, mode="batch")
 
-    assert planned == [None] * 3
+    assert len(planned) >= 3 and set(planned) == {None}
     assert relay.batches.plan("w") is not None
 
 

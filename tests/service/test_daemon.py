@@ -64,7 +64,7 @@ class Worker:
         self.claude.answers.set()
         self.daemon.stop()
         self.daemon.stop()
-        self.thread.join(30)
+        self.thread.join(60)
         self.opened.close()
 
     def state(self, name: str) -> Any:
@@ -73,7 +73,7 @@ class Worker:
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Worker]:
-    worker = Worker(tmp_path, drain=30.0)
+    worker = Worker(tmp_path, drain=300.0)
     yield worker
     worker.end()
 
@@ -88,7 +88,7 @@ def test_a_worker_registers_answers_and_leaves_nothing_behind(worker: Worker, tm
     assert list(tmp_path.rglob(f"{worker.daemon.id}*"))
 
     worker.daemon.stop()
-    worker.thread.join(30)
+    worker.thread.join(60)
 
     assert worker.codes == [0]
     assert worker.relay.maintenance.workers() == []
@@ -106,7 +106,7 @@ def test_a_first_stop_drains_the_calls_and_claims_no_more(worker: Worker, caplog
     polls = worker.claude.polls
     eventually(lambda: worker.claude.polls > polls + 25 or worker.claude.calls > 1 or worker.codes)
     worker.claude.answers.set()
-    worker.thread.join(30)
+    worker.thread.join(60)
 
     assert worker.codes == [0]
     assert (worker.state("r-1"), worker.state("r-2"), worker.claude.calls) == ("completed", "pending", 1)
@@ -118,7 +118,7 @@ def test_a_second_stop_interrupts_the_calls(worker: Worker) -> None:
     eventually(lambda: worker.claude.calls == 1)
     worker.daemon.stop()
     worker.daemon.stop()
-    worker.thread.join(25)
+    worker.thread.join(60)
 
     assert worker.codes == [0]
     assert worker.relay.execution.running() == []

@@ -172,7 +172,7 @@ def test_a_passing_fault_in_a_batch_costs_no_answer_and_no_second_batch(
     world.submit("good")
     world.worker.start()
     try:
-        eventually(lambda: all(world.job(job).state.final for job in ("bad", "good")), within=30)
+        eventually(lambda: all(world.job(job).state.final for job in ("bad", "good")))
     finally:
         world.worker.stop(10)
 

@@ -210,7 +210,7 @@ def test_a_store_that_is_closed_leaves_nobody_waiting(tmp_path: Path) -> None:
             thread.start()
         store.close()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert len(told) == len(threads)
 
 

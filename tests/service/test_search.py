@@ -81,14 +81,14 @@ def test_only_a_few_searches_run_or_wait(relay: Relay) -> None:
 
     class Slow:
         def job_window(self, which: JobFilter, rows: int) -> list[Any]:
-            go_on.wait(30)
+            go_on.wait(60)
             return []
 
         def contents(self, ids: Any) -> list[Any]:
             return []
 
     def find() -> None:
-        inside.wait(30)
+        inside.wait(60)
         try:
             outcomes.append(finder.find(Slow(), JobFilter(text="needle")))
         except StoreUnavailable as exc:
@@ -99,6 +99,6 @@ def test_only_a_few_searches_run_or_wait(relay: Relay) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["StoreUnavailable", *["tuple"] * 4]

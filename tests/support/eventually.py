@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T | None], *, within: float = 30.0, every: float = 0.02) -> T:
+def eventually(condition: Callable[[], T | None], *, within: float = 60.0, every: float = 0.02) -> T:
     """The first truthy result of `condition`; fails if there is none within that many seconds."""
     give_up = time.monotonic() + within
     while not (result := condition()):

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-SPAN = 30.0  # maximum duration of a script
+SPAN = 600.0  # maximum duration of a script: longer than any test waits
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class Listeners:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            connection.settimeout(10)
+            connection.settimeout(60)
             address, port = connection.getsockname()[:2]
             head = b""
             while b"\r\n\r\n" not in head and (piece := connection.recv(65_536)):

@@ -22,18 +22,18 @@ Address = tuple[str, int]
 def serving(app: Any, settings: Settings, **options: Any) -> Iterator[Address]:
     """Serve `app` on a free port; returns its address."""
     server = listen(app, settings, **options)
-    thread = threading.Thread(target=server.run, daemon=True)
+    thread = threading.Thread(target=server.event_loop.run, daemon=True)
     thread.start()
     try:
         yield "127.0.0.1", getattr(server, "effective_port", 0)
     finally:
         # In the loop itself, which would otherwise notice a second later.
         server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
-        thread.join(5)
+        thread.join(60)
         server.task_dispatcher.shutdown(timeout=1)
 
 
-def connect(address: Address, source: str = "127.0.0.1", timeout: float = 10) -> socket.socket:
+def connect(address: Address, source: str = "127.0.0.1", timeout: float = 60) -> socket.socket:
     """A connection from that address of the loopback network."""
     return socket.create_connection(address, timeout=timeout, source_address=(source, 0))
 

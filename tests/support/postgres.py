@@ -17,7 +17,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from .eventually import eventually
 from .needs import lacks, needs
+from .ports import free_port
 
 if TYPE_CHECKING:
     from claude_relay.storage.postgres import PostgresStore
@@ -47,7 +47,7 @@ class Cluster:
         self._count = 0
         self._empty: list[str] = []
         self.password = secrets.token_hex(8)
-        self.port = _free_port()
+        self.port = free_port()
         self._account: dict[str, Any] = {}
         if os.geteuid() == 0:
             try:
@@ -225,11 +225,3 @@ def _programs() -> Path:
         return max(found, key=lambda folder: float(folder.parent.name))
 
     return Path(needs("initdb", "postgresql")).parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-
-    return port

@@ -91,7 +91,7 @@ class Receiver:
         self._closing.set()
         if self._thread.is_alive():
             self._server.shutdown()
-            self._thread.join(10)
+            self._thread.join(60)
         self._server.server_close()
         if self._books:
             self._books.close()
@@ -113,7 +113,7 @@ class Receiver:
         with self._news:
             return list(self._received)
 
-    def wait_for(self, count: int, timeout: float = 30.0, path: str | None = None) -> list[Received]:
+    def wait_for(self, count: int, timeout: float = 60.0, path: str | None = None) -> list[Received]:
         """Wait for `count` requests (to that path); the TimeoutError has the actual count."""
 
         def matching() -> list[Received]:

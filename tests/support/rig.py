@@ -25,6 +25,7 @@ from typing import Any
 import requests
 
 from .eventually import eventually
+from .ports import free_port
 
 _ROOT = Path(__file__).parents[2]
 KEY = "test-key-of-the-rig"
@@ -57,14 +58,14 @@ class Process:
     def kill(self) -> None:
         """Send SIGKILL and wait."""
         self._popen.kill()
-        self._popen.wait(10)
+        self._popen.wait(60)
 
-    def stop(self, timeout: float = 30) -> int:
+    def stop(self, timeout: float = 60) -> int:
         """Send SIGTERM, wait, and return the exit code."""
         self._popen.terminate()
         return self._popen.wait(timeout)
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = 60) -> int:
         return self._popen.wait(timeout)
 
 
@@ -72,7 +73,7 @@ class Rig:
     """A relay in its own folder."""
 
     #: Seconds until the API listens.
-    patience = 30.0
+    patience = 60.0
 
     def __init__(self, folder: Path, *, upstream: str | None = None, **settings: str) -> None:
         self.folder = folder
@@ -117,7 +118,7 @@ class Rig:
 
     def start_api(self, **settings: str) -> Process:
         """Start the API; on the same port after the first time."""
-        port = self.url.rpartition(":")[2] or "0"
+        port = self.url.rpartition(":")[2] or str(free_port())
         self.api = self._run("serve", **{"PORT": port, **settings})
         pattern = re.compile(r"http://127\.0\.0\.1:\d+")
         match = eventually(lambda: self._find_output(self.api, pattern), within=self.patience)
@@ -133,18 +134,18 @@ class Rig:
         return self.worker
 
     def submit(self, body: dict[str, Any], **headers: str) -> requests.Response:
-        return self.http.post(f"{self.url}/api/claude", json=body, headers=headers, timeout=10)
+        return self.http.post(f"{self.url}/api/claude", json=body, headers=headers, timeout=60)
 
     def get(self, path: str, **params: str) -> Any:
-        return self.http.get(f"{self.url}{path}", params=params, timeout=10).json()
+        return self.http.get(f"{self.url}{path}", params=params, timeout=60).json()
 
     def post(self, path: str, body: Any = None) -> requests.Response:
-        return self.http.post(f"{self.url}{path}", json=body, timeout=10)
+        return self.http.post(f"{self.url}{path}", json=body, timeout=60)
 
     def status(self, request_id: str) -> dict[str, Any]:
         return self.get(f"/api/status/{request_id}")
 
-    def finished(self, request_id: str, *, within: float = 30) -> dict[str, Any]:
+    def finished(self, request_id: str, *, within: float = 60) -> dict[str, Any]:
         """Wait for the end of the run; returns the status."""
 
         def ended() -> dict[str, Any] | None:
@@ -162,7 +163,7 @@ class Rig:
             input=input if input is not None else "",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
         )
 
     def _run(self, verb: str, **settings: str) -> Process:

@@ -49,7 +49,7 @@ class Machine:
     def __init__(self, folder: Path, venv: Path) -> None:
         self._env = {**os.environ, "BOX_STATE": str(folder)}
         self._since = "@0"
-        started = subprocess.run([BOX, "start", venv, ROOT], env=self._env, capture_output=True, text=True, timeout=60)
+        started = subprocess.run([BOX, "start", venv, ROOT], env=self._env, capture_output=True, text=True, timeout=120)
         if started.returncode:
             raise RuntimeError(started.stderr or (folder / "console.log").read_text())
         self.pid = int((folder / "pid1").read_text())
@@ -61,9 +61,9 @@ class Machine:
 
     def close(self) -> None:
         self._inside.shutdown(cancel_futures=True)
-        subprocess.run([BOX, "stop"], env=self._env, timeout=30)
+        subprocess.run([BOX, "stop"], env=self._env, timeout=60)
 
-    def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command as root in the container."""
         done = subprocess.run(
             [BOX, "exec", *command],
@@ -91,7 +91,7 @@ class Machine:
         target.write_text(text)
         target.chmod(mode)
 
-    def systemctl(self, *args: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def systemctl(self, *args: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return self.run("systemctl", *args, check=check, timeout=timeout)
 
     def show(self, unit: str, *names: str) -> dict[str, str]:
@@ -175,19 +175,19 @@ class Machine:
 
     def submit(self, **body: Any) -> requests.Response:
         url = "http://127.0.0.1:3000/api/claude"
-        return self.inside(lambda: self.http.post(url, json={"prompt": "x", **body}, timeout=30))
+        return self.inside(lambda: self.http.post(url, json={"prompt": "x", **body}, timeout=60))
 
     def get(self, path: str) -> Any:
-        return self.inside(lambda: self.http.get(f"http://127.0.0.1:3000{path}", timeout=30).json())
+        return self.inside(lambda: self.http.get(f"http://127.0.0.1:3000{path}", timeout=60).json())
 
-    def finished(self, request_id: str, *, within: float = 30) -> dict[str, Any]:
+    def finished(self, request_id: str, *, within: float = 60) -> dict[str, Any]:
         def ended() -> dict[str, Any] | None:
             status = self.get(f"/api/status/{request_id}")
             return status if status["status"] in ("completed", "failed") else None
 
         return eventually(ended, within=within, every=0.1)
 
-    def active(self, unit: str, *, other_than: int = 0, within: float = 30) -> int:
+    def active(self, unit: str, *, other_than: int = 0, within: float = 60) -> int:
         """The main pid of a unit, once it is up (again)."""
 
         def up() -> int | None:
@@ -197,7 +197,7 @@ class Machine:
 
         return eventually(up, within=within, every=0.1)
 
-    def failed(self, unit: str, *, within: float = 30) -> dict[str, str]:
+    def failed(self, unit: str, *, within: float = 60) -> dict[str, str]:
         """The result of a unit, once it is down for good."""
 
         def down() -> dict[str, str] | None:

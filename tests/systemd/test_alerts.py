@@ -8,6 +8,7 @@ import socket
 import pytest
 import standardwebhooks
 
+from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 
 from .machine import ALERTS, API, KEY, PATH, TARGET, WORKER, Machine
@@ -29,7 +30,7 @@ def test_that_there_is_no_worker_is_told_from_a_server_whose_api_has_no_network(
         for times in (1, 2):
             machine.submit(requestId=f"well-{times}")
             machine.finished(f"well-{times}")
-            assert machine.show(ALERTS, "ActiveState")["ActiveState"] == "inactive"
+            eventually(lambda: machine.show(ALERTS, "ActiveState")["ActiveState"] == "inactive", every=0.2)
             machine.systemctl("stop", WORKER)
             machine.submit(requestId=f"waits-{times}")
             told = hook.wait_for(2 * times - 1, timeout=60)[-1]

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.collector import Collector
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
+from tests.support.receiver import Receiver
 
 from . import venv
 from .machine import API, ETC, KEY, PATH, SOCKET, STATE, TARGET, UPSTREAM_KEY, WORKER, Machine, needs_of_a_box
@@ -79,8 +81,8 @@ def installed(server: Machine) -> Machine:
     with (server.root / ETC / "claude-relay.env").open("a") as file:
         file.write("RELAY_PROVIDER=sandbox\nRELAY_RATE_LIMIT_SUBMIT=off\nRELAY_RATE_LIMIT=off\nRELAY_DISK_FLOOR=0\n")
     server.systemctl("start", TARGET)
-    server.active(API)
-    server.active(WORKER)
+    server.active(API, within=120)  # nothing is compiled yet
+    server.active(WORKER, within=120)
     server.submit(requestId="first")
     server.run("useradd", "--create-home", "--groups", "claude-relay", "anna")
     server.run("useradd", "--create-home", "bert")
@@ -135,7 +137,9 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
         installed.systemctl("stop", PATH)  # as where the version before knew none
         old = installed.active(WORKER, other_than=former)
         result: list[subprocess.CompletedProcess[str]] = []
-        upgrade = threading.Thread(target=lambda: result.append(make(installed, "install POSTGRES=tcp", source)))
+        upgrade = threading.Thread(
+            target=lambda: result.append(make(installed, "install POSTGRES=tcp OTEL=yes", source))
+        )
         upgrade.start()
         # Once the libraries are in their place, it is a matter of seconds.
         eventually(lambda: list(releases.glob(f"{_NEXT}-*/bin/claude-relay")), within=200)
@@ -191,6 +195,35 @@ def test_a_server_for_the_jobs_is_chosen_once(installed):
     again = make(installed, "install")
     assert again.returncode == 0 and "RELAY_STORE" not in again.stdout
     assert all(path.exists() for path in laid) and command(installed, import_it).returncode == 0
+
+
+def test_traces_of_an_installed_relay_reach_a_collector(installed):
+    """OTEL=yes installed the libraries in the upgrade above; the limits of the units let the spans out (issue 15.6)."""
+    if command(installed, "$(readlink -m /opt/claude-relay/bin)/python -c 'import opentelemetry.sdk'").returncode:
+        assert make(installed, "install OTEL=yes").returncode == 0  # this test runs alone
+    trace, env = "4bf92f3577b34da6a3ce929d0e0e4736", installed.root / ETC / "claude-relay.env"
+    settings, collector = env.read_text(), installed.inside(Collector)
+    with installed.inside(Receiver) as hook:
+        more = (
+            f"OTEL_EXPORTER_OTLP_ENDPOINT={collector.url}\nRELAY_PROVIDER=sandbox\nRELAY_ALLOW_PRIVATE_URLS=127.0.0.1\n"
+        )
+        env.write_text(settings + more)
+        pids = [installed.main_pid(unit) for unit in (API, WORKER)]
+        installed.systemctl("restart", API, WORKER)
+        for unit, pid in zip((API, WORKER), pids, strict=True):
+            installed.active(unit, other_than=pid, within=120)
+        installed.http.headers["traceparent"] = f"00-{trace}-00f067aa0ba902b7-01"
+        assert installed.submit(requestId="traced", webhookUrl=hook.url("/x")).status_code == 202
+        del installed.http.headers["traceparent"]
+        eventually(lambda: len(collector.spans) >= 4, within=60)
+    collector.close()
+    env.write_text(settings)
+    installed.systemctl("restart", API, WORKER)
+    for unit in (API, WORKER):
+        installed.active(unit, within=120)
+
+    names = {"claude_relay.accept", "claude_relay.wait", "anthropic.messages.create", "claude_relay.delivery"}
+    assert set(collector.named()) == names and {span["trace"] for span in collector.spans} == {trace}
 
 
 def test_an_old_version_is_refused_before_anything_is_replaced(installed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from typing import Any
 
 import pytest
 import standardwebhooks
@@ -53,7 +54,7 @@ def test_a_hung_worker_is_shot_by_the_watchdog_and_comes_back(machine: Machine) 
     machine.systemctl("start", TARGET)
     first = machine.active(WORKER)
     machine.drop_in(WORKER, "[Service]\nWatchdogSec=3s\n")
-    machine.active(WORKER, other_than=first, within=30)
+    machine.active(WORKER, other_than=first)
 
     said = machine.said(WORKER)
     assert "Watchdog timeout" in said
@@ -67,7 +68,7 @@ def test_an_api_whose_main_loop_hangs_is_shot_and_comes_back(machine: Machine) -
     first = machine.active(API)
     machine.kill(API, "SIGSTOP")
 
-    machine.active(API, other_than=first, within=30)
+    machine.active(API, other_than=first)
 
 
 def test_a_drain_longer_than_the_units_timeout_is_waited_for(machine: Machine, upstream: FakeClaude) -> None:
@@ -142,7 +143,7 @@ def test_what_they_write_is_for_their_group_and_nobody_else(machine: Machine) ->
     machine.active(WORKER)
     machine.submit(requestId="r-1")
     machine.finished("r-1")
-    listed = machine.run("find", f"/{STATE}", "-printf", "%y %m %u:%g %P\n").stdout.splitlines()
+    listed = machine.run("find", f"/{STATE}", "-ignore_readdir_race", "-printf", "%y %m %u:%g %P\n").stdout.splitlines()
 
     assert len(listed) > 5
     for line in listed:
@@ -169,8 +170,12 @@ def test_the_journal_finds_a_job_by_its_request_id(machine: Machine) -> None:
     machine.active(WORKER)
     machine.submit(requestId="some-job-of-mine")
     machine.finished("some-job-of-mine")
-    entries = eventually(lambda: machine.journal("claude-relay*", "REQUEST_ID=some-job-of-mine"), every=0.2)
 
+    def completed() -> list[dict[str, Any]]:
+        entries = machine.journal("claude-relay*", "REQUEST_ID=some-job-of-mine")
+        return entries if any("job completed" in entry["MESSAGE"] for entry in entries) else []
+
+    entries = eventually(completed, every=0.2)  # the job has ended a moment before the worker writes its line
     assert {entry["SYSLOG_IDENTIFIER"] for entry in entries} == {"claude-relay-worker"}
     assert "job completed" in entries[-1]["MESSAGE"]
     assert entries[-1]["PRIORITY"] == "6"
@@ -198,6 +203,6 @@ def test_everything_works_within_the_fence(machine: Machine) -> None:
         standardwebhooks.Webhook(secret).verify(one.body, dict(one.headers))
     logs = machine.run("stat", "-c", "%a %U %n", "/var/log/claude-relay/combined.log").stdout
     assert logs.startswith("640 claude-relay")
-    assert "job completed" in machine.run("cat", "/var/log/claude-relay/combined.log").stdout
+    eventually(lambda: "job completed" in machine.run("cat", "/var/log/claude-relay/combined.log").stdout, every=0.2)
     for unit in (API, WORKER):
         assert '"level":"error"' not in machine.said(unit)

@@ -216,7 +216,7 @@ def test_a_restart_of_the_api_under_load_refuses_nobody_and_loses_nothing(relay)
     callers.start()
     for _ in range(2):
         machine.systemctl("restart", API)
-    callers.join(60)
+    callers.join(120)
 
     assert len(answers) == 200 and set(answers.values()) == {202}
     assert kept(machine, answers) == set()
@@ -251,7 +251,7 @@ def test_a_server_that_goes_and_comes_back_is_taken_up_again(relay, how):
         eventually(lambda: taken() > before + 20, within=60)
     finally:
         enough.set()
-        callers.join(60)
+        callers.join(120)
 
     assert set(answers.values()) <= {202, 503}, Counter(answers.values())
     assert kept(machine, answers) == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -58,11 +59,14 @@ def test_polls_become_less_frequent() -> None:
 
     assert spans[0] == 5 and spans[-1] == 60
     assert spans == sorted(spans)
+    assert all(later <= 1.5 * earlier for earlier, later in itertools.pairwise(spans))
+    assert next_poll_at(replace(BATCH, looks=100_000), now=NOW, policy=POLICY) == NOW + 60
 
 
 def test_a_batch_is_polled_when_it_is_to_be_given_up() -> None:
     assert next_poll_at(replace(BATCH, looks=20, give_up_at=NOW + 7), now=NOW, policy=POLICY) == NOW + 7
     assert next_poll_at(replace(BATCH, looks=20, cancelled_at=NOW), now=NOW, policy=POLICY) == NOW + 5
+    assert next_poll_at(replace(BATCH, give_up_at=NOW), now=NOW, policy=POLICY) == NOW + 5  # never at once again
 
 
 def test_an_items_name_fits_upstream() -> None:

@@ -214,3 +214,48 @@ def test_each_transition_of_a_delivery_has_its_own_event() -> None:
     ]
     assert {(change.event.job_id, change.event.subject, change.event.at) for change in seen} == {("j", "d", 1.0)}
     assert all(change.event.version == change.delivery.version == change.expects + 1 for change in seen)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(119.9, DeliveryState.PENDING), (120.0, DeliveryState.DEAD)])
+def test_a_url_that_is_not_there_is_tried_for_two_minutes_and_no_longer(seconds: float, state: DeliveryState) -> None:
+    first = send(a_delivery(), Reply(status=404), 0.0)
+
+    assert send(first, Reply(status=404), seconds).state is state
+
+
+def test_a_schedule_without_a_delay_sends_again_at_once() -> None:
+    policy, lease = Policy(webhook_schedule=(0.0,)), Lease(worker="w", token="t", expires_at=60.0)
+    claimed = transitions.claim(a_delivery(), lease=lease, now=0.0).delivery
+    change = transitions.record_attempt(claimed, Reply(status=503), token="t", policy=policy, now=0.0, chance=0.0)
+
+    assert change.delivery.due_at == 0.0
+
+
+def test_a_sender_that_lost_its_lease_cannot_release_the_delivery() -> None:
+    """Another sender may be sending it."""
+    claimed = transitions.claim(a_delivery(), lease=Lease(worker="w", token="t", expires_at=1.0), now=0.0).delivery
+    with pytest.raises(LeaseLost):
+        transitions.release(claimed, token="other", now=0.5)
+
+
+def test_a_damaged_address_is_never_sent_to_again() -> None:
+    """A redelivery names another address, which is then intact."""
+    damaged = a_delivery(state=DeliveryState.DEAD, intact=False)
+    with pytest.raises(Conflict, match="damaged"):
+        transitions.redeliver(damaged, now=1.0)
+
+    repaired = transitions.redeliver(damaged, now=1.0, url="https://b.example/x").delivery
+    assert (repaired.url, repaired.intact) == ("https://b.example/x", True)
+
+
+@pytest.mark.parametrize("state", [DeliveryState.PENDING, DeliveryState.SENDING])
+def test_a_result_on_its_way_goes_to_another_address_only_between_two_attempts(state: DeliveryState) -> None:
+    """A waiting delivery takes the new address; one that is being sent this moment is refused."""
+    delivery = a_delivery(state=state)
+    with pytest.raises(Conflict, match="on its way already"):
+        transitions.redeliver(delivery, now=1.0)
+    if state is DeliveryState.SENDING:
+        with pytest.raises(Conflict, match="this moment"):
+            transitions.redeliver(delivery, now=1.0, url="https://b.example/x")
+    else:
+        assert transitions.redeliver(delivery, now=1.0, url="https://b.example/x").delivery.url == "https://b.example/x"

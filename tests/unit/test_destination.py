@@ -8,7 +8,14 @@ import pytest
 
 from claude_relay.core.deliveries import destination as rules
 from claude_relay.core.deliveries.delivery import Delivery, DeliveryState, Reply
-from claude_relay.core.deliveries.destination import FAILURES, MAX_CONCURRENT, Destination, DueDestination, HealthSignal
+from claude_relay.core.deliveries.destination import (
+    CLAIMED_AHEAD,
+    FAILURES,
+    MAX_CONCURRENT,
+    Destination,
+    DueDestination,
+    HealthSignal,
+)
 
 HERE = "https://hook.example"
 FAILED = Reply(status=503)
@@ -54,7 +61,10 @@ def test_a_few_failures_change_nothing_and_one_answer_ends_the_row() -> None:
 
 
 def test_local_faults_never_count() -> None:
-    assert after([Reply(error="no resolver", local_fault=True)] * 100) is None
+    local = Reply(error="no resolver", local_fault=True)
+
+    assert after([local] * 100) is None
+    assert after([FAILED, local]) == after([FAILED])  # and they end no row of failures either
 
 
 def test_after_repeated_failures_there_is_one_probe_at_a_time() -> None:
@@ -75,8 +85,9 @@ def test_the_pauses_between_probes_grow_up_to_the_longest() -> None:
         known = again
         pauses.append(known.not_before - now)
 
+    assert (slowed().probes, slowed().not_before, known.probes) == (0, rules.FIRST_PAUSE / 2, 10)
     assert pauses == sorted(pauses)
-    assert pauses[0] <= 2.0 and pauses[-1] == rules.LONGEST_PAUSE / 2  # chance 0: the shorter half
+    assert pauses[0] == rules.FIRST_PAUSE and pauses[-1] == rules.LONGEST_PAUSE / 2  # chance 0: the shorter half
     assert known.failing_since == 0.0
 
 
@@ -173,6 +184,33 @@ def test_no_destination_takes_all_senders() -> None:
     assert rules.allocate(dues, {}, free=64, senders=64, now=-1.0) == {}
 
 
+def test_a_destination_that_answers_at_once_gets_more_leases_of_one_worker_only() -> None:
+    """Issue 17 item 3: while nobody else has any there; never of one that fails, and not while senders are scarce."""
+    due, quick = DueDestination(destination=HERE, due_at=1.0, busy=3), {HERE: 3}
+    some = {"free": 60, "senders": 64, "now": 2.0}
+
+    assert rules.allocate([due], {}, **some, quick=quick) == {HERE: CLAIMED_AHEAD - 3}
+    assert rules.allocate([due], {}, **some) == {HERE: MAX_CONCURRENT - 3}
+    assert rules.allocate([due], {}, **some, quick={HERE: 2}) == {HERE: MAX_CONCURRENT - 3}
+    assert rules.allocate([replace(due, busy=CLAIMED_AHEAD)], {}, **some, quick={HERE: 1}) == {}
+    assert rules.allocate([due], {HERE: slowed()}, **some, quick=quick) == {}
+    assert rules.allocate([replace(due, busy=0)], {}, free=20, senders=64, now=2.0, quick=quick) == {HERE: 1}
+
+
+@pytest.mark.parametrize(
+    ("reply", "body", "quick"),
+    [
+        (Reply(status=200, ms=100), 65_536, True),
+        (Reply(status=200, ms=101), 1, False),
+        (Reply(status=200, ms=1), 65_537, False),
+        (Reply(status=503, ms=1), 1, False),
+        (Reply(error="refused the connection"), 1, False),
+    ],
+)
+def test_what_counts_as_an_answer_at_once(reply: Reply, body: int, quick: bool) -> None:
+    assert rules.is_quick(reply, body=body) is quick
+
+
 def test_with_half_of_the_senders_taken_each_destination_gets_one() -> None:
     """So that sixteen destinations that hang do not take the senders of the others."""
     dues = [
@@ -206,6 +244,8 @@ def test_a_delivery_outlives_its_schedule_until_its_destination_is_silent_for_lo
     assert not given_up(1001.0, late)  # not waited long enough
     assert not given_up(0.0, late - 1)  # it may come back
     assert not given_up(1000.0, late, schedule=(3600.0,))  # jitter and all, its schedule is not over
+    assert not given_up(1000.0, 1000.0 + 4319.0, schedule=(3600.0,))
+    assert given_up(1000.0, 1000.0 + 4320.0, schedule=(3600.0,))
     assert not rules.may_expire(Destination(name=HERE, failing_since=0.0), opened_at=0.0, schedule=(), now=late)
 
 
@@ -214,3 +254,18 @@ def test_a_redelivery_brings_the_next_probe_forward() -> None:
 
     assert rules.probe_soon(far, now=10.0).not_before == 11.0
     assert rules.probe_soon(far, now=59.5).not_before == 60.0
+    well = Destination(name=HERE, not_before=60.0)
+    assert rules.probe_soon(well, now=10.0) is well
+
+
+@pytest.mark.parametrize(("busy", "more"), [(0, 2), (1, 1), (2, 0), (3, 0)])
+def test_a_recovering_destination_gets_as_many_at_once_as_it_has_answered(busy: int, more: int) -> None:
+    """Those on their way count, and a number that was lowered meanwhile is no debt."""
+    assert rules.capacity(Destination(name=HERE, successes=2), busy=busy, now=0.0) == more
+    assert rules.capacity(None, busy=busy, now=0.0, at_once=2) == more
+
+
+def test_the_last_free_sender_sends_what_is_due_this_moment() -> None:
+    dues = [DueDestination(destination="https://a", due_at=5.0), DueDestination(destination="https://b", due_at=6.0)]
+
+    assert rules.allocate(dues, {}, free=1, senders=64, now=5.0) == {"https://a": 1}

@@ -101,3 +101,19 @@ def test_counts_are_summed_by_a_part_of_the_flow() -> None:
 
     assert count_by("group", counts) == {"g": 5, "h": 4}
     assert count_by("owner", counts) == {"a": 2, "b": 7}
+
+
+def test_a_key_is_over_its_part_only_once_its_calls_fill_it() -> None:
+    """One slot for two keys: each has half of it, so one without a call is below its part."""
+    queue = FairQueue({"a/": -5.0, "b/": -5.0}, weights={}, running={}, slots=1)
+    assert queue.turns(waiting("a", "b"), 2) == ["a/", "b/"]
+
+    queue = FairQueue({"": -9.0, "a/": -2.0, "b/": -5.0}, weights={}, running={"b": 1}, slots=1)
+    assert queue.turns(waiting("a", "b"), 1) == ["a/"]
+
+
+def test_a_key_without_a_tag_starts_at_the_present_virtual_time() -> None:
+    """Of two that begin to wait, the one whose job is first in rank starts first, and both before a later tag."""
+    queue = FairQueue({"c/": 0.5}, weights={}, running={}, slots=9)
+
+    assert queue.turns(waiting("c", "a", "b"), 3) == ["a/", "b/", "c/"]

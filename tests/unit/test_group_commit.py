@@ -19,6 +19,7 @@ _LONG = 30.0
 class CountingSession:
     """A session that counts the functions of each commit, and can block in the middle of one."""
 
+    halves = True
     constraint_errors = ()
 
     def __init__(self) -> None:
@@ -55,6 +56,12 @@ class CountingSession:
     def after_commit(self) -> None: ...
 
     def verify(self) -> None: ...
+
+    def try_recover(self, fault: BaseException, *, paid: bool) -> bool:
+        return False
+
+    def translate(self, fault: BaseException) -> BaseException:
+        return fault
 
 
 @pytest.fixture
@@ -118,6 +125,50 @@ def test_half_of_the_callers_share_a_commit(
     assert _answered(meanwhile + _start_callers(writer, engine, 1))  # half of these three
 
     assert engine.commits == [1, 4, 2, 2]
+
+
+@pytest.mark.parametrize(("halves", "sizes"), [(True, [1, 13, 11]), (False, [1, 24])])
+def test_a_long_queue_is_written_in_halves(
+    writer: GroupCommitWriter, engine: CountingSession, *, halves: bool, sizes: list[int]
+) -> None:
+    """While the disk is busy with one, the requests of the other are read; an engine with a costly commit has none."""
+    engine.halves = halves
+    _commit_together(writer, engine, 25)
+
+    assert engine.commits == sizes
+
+
+def test_each_half_is_acknowledged_by_its_own_commit(writer: GroupCommitWriter, engine: CountingSession) -> None:
+    """In the order of the queue, and after its commit; those of a half that fails get its error, and no others."""
+    handed: list[tuple[int, BaseException | None]] = []
+    commits: list[list[int]] = []
+    group: list[int] = []
+
+    def write(number: int) -> None:
+        writer.write_later(
+            lambda tx: group.append(number), lambda _, fault: handed.append((number, fault)), lambda reads: None
+        )
+
+    def commit(rest: Any, numbers: Any) -> None:
+        assert engine.open.wait(_LONG)
+        assert all(number not in dict(handed) for number in group)
+        commits.append(group[:])
+        group.clear()
+        if len(commits) == 2:
+            raise OSError
+
+    engine.commit = commit
+    engine.open.clear()
+    write(0)
+    eventually(lambda: group == [0])
+    for number in range(1, 25):
+        write(number)
+    engine.open.set()
+    writer.close()
+
+    assert commits == [[0], list(range(1, 14)), list(range(14, 25))]
+    assert [number for number, fault in handed if fault is None] == [0, *range(14, 25)]
+    assert [number for number, fault in handed if isinstance(fault, OSError)] == list(range(1, 14))
 
 
 def test_callers_that_do_not_return_are_waited_for_once(

@@ -30,7 +30,20 @@ def a_job(model: str = "claude-opus-5-5") -> Job:
     )
 
 
-@pytest.mark.parametrize("text", ["pause", "park", "unreachable", "batches", "family:opus", "budget:a:b", "budget:"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pause",
+        "park",
+        "unreachable",
+        "batches",
+        "family:opus",
+        "budget:a:b",
+        "budget:",
+        "drain",
+        "destination:https://h",
+    ],
+)
 def test_the_stored_form_of_a_scope_round_trips(text: str) -> None:
     assert str(HoldScope.parse(text)) == text
 
@@ -74,3 +87,25 @@ def test_a_park_is_listed_and_queue_wide_while_it_is_probed() -> None:
     assert [hold.scope for hold in current.listed] == [holds.PARK, HoldScope.budget("k")]
     assert [hold.scope for hold in current.queue_wide] == [holds.PARK]
     assert list(current.of_kind(HoldKind.BUDGET)) == ["k"]
+
+
+def test_each_scope_with_a_name_is_of_its_kind() -> None:
+    scopes = (HoldScope.family("opus"), HoldScope.budget("make"), HoldScope.destination("https://h"))
+
+    assert [str(scope) for scope in scopes] == ["family:opus", "budget:make", "destination:https://h"]
+
+
+def test_a_draining_queue_starts_its_jobs_and_says_so() -> None:
+    """A drain refuses new jobs only."""
+    current = Holds([a_hold(holds.DRAIN)], NOW)
+
+    assert current.draining and not current.blocks_all and not current.blocks_live(a_job())
+    assert not Holds([], NOW).draining
+
+
+def test_a_row_that_has_run_out_is_kept_until_a_probe_succeeds() -> None:
+    row = a_hold(holds.UNREACHABLE, NOW)
+    current = Holds([row], NOW)
+
+    assert (current.get(holds.UNREACHABLE), current.in_force(holds.UNREACHABLE)) == (row, None)
+    assert current.get(holds.PAUSE) is None

@@ -29,7 +29,7 @@ def program(checkout, text):
 
 
 def run(command, *args, cwd):
-    return subprocess.run([command, *args], cwd=cwd, capture_output=True, text=True, timeout=30)
+    return subprocess.run([command, *args], cwd=cwd, capture_output=True, text=True, timeout=100)
 
 
 def test_it_runs_from_any_directory_through_a_symlink_with_its_arguments(checkout, tmp_path):

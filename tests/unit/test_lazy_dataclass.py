@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import threading
 from dataclasses import field
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,49 @@ def test_it_is_frozen_checked_and_replaceable_like_any_dataclass() -> None:
     assert dataclasses.asdict(point(x=1)) == {"x": 1, "y": 0, "names": []}
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("kw_only", [False, True])
+def test_its_init_takes_what_that_of_a_dataclass_takes(*, frozen: bool, kw_only: bool) -> None:
+    """By position and by name, with the defaults; only the values that a field makes are made for each instance."""
+
+    def classes(decorator: Any) -> Any:
+        @decorator(frozen=frozen, kw_only=kw_only)
+        class Base:
+            a: int
+            b: list[int] = field(default_factory=list)
+            c: str = field(default="c", kw_only=True)
+
+        @decorator(frozen=frozen, kw_only=kw_only)
+        class Place(Base):
+            a: int = 7
+            self_: None = None
+            own: str = field(init=False)
+
+            def __post_init__(self) -> None:
+                object.__setattr__(self, "own", "own")
+
+        return Base, Place
+
+    def outcome(made: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            instance = made(*args, **kwargs)
+        except TypeError as exc:
+            return str(exc)
+        return vars(instance), repr(instance)
+
+    arguments: Any = [
+        ((), {}),
+        ((1,), {}),
+        ((1, [2]), {}),
+        ((1, [2], "c"), {}),
+        ((), {"a": 1, "c": "d"}),
+        ((), {"z": 1}),
+    ]
+    for lazy, plain in zip(classes(dataclass), classes(dataclasses.dataclass), strict=True):
+        for args, kwargs in arguments:
+            assert outcome(lazy, args, kwargs) == outcome(plain, args, kwargs)
+
+
 def test_fields_of_a_class_are_known_before_its_first_instance() -> None:
     assert [each.name for each in dataclasses.fields(a_class())] == ["x", "y", "names"]
     assert dataclasses.is_dataclass(a_class())
@@ -74,12 +118,12 @@ def test_threads_that_make_the_first_instances_all_succeed(request: pytest.Fixtu
         barrier, made = threading.Barrier(4), []
 
         def make(point: type = point, barrier: threading.Barrier = barrier, made: list[object] = made) -> None:
-            barrier.wait(10)
+            barrier.wait(60)
             made.append(point(x=1, y=2))
 
         threads = [threading.Thread(target=make) for _ in range(4)]
         [thread.start() for thread in threads]
-        [thread.join(10) for thread in threads]
+        [thread.join(60) for thread in threads]
         assert made == [point(x=1, y=2)] * 4
 
 

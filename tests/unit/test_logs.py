@@ -215,7 +215,7 @@ class TestJournal:
         """A fake journal that receives `out`."""
         door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         door.bind(str(tmp_path / "journal"))
-        door.settimeout(5)
+        door.settimeout(60)
         monkeypatch.setattr(logs, "JOURNAL", str(tmp_path / "journal"))
         monkeypatch.setattr(sys, "stdout", out)
         status = os.fstat(out.fileno())

@@ -32,8 +32,8 @@ def test_requests_are_granted_in_order_within_the_budget() -> None:
         small = take("small", 1)
         eventually(lambda: len(budget.waiting) == 2)
         assert order == []
-    large.join(5)
-    small.join(5)
+    large.join(60)
+    small.join(60)
 
     assert order == [("large", True), ("small", True)]
     assert budget.free == 10
@@ -67,7 +67,7 @@ def test_a_closed_reservation_gets_nothing() -> None:
         thread.start()
         eventually(lambda: len(budget.waiting) == 1)
         late.close()
-        thread.join(5)
+        thread.join(60)
 
     assert answers == [False] and budget.free == 10
     assert not late.grow(1, never)

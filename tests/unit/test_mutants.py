@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 import pytest
 
-from tests.mutants import mutants_of
+from tests.mutants import exchanged, loaded_functions, marked, mutants_of
 
 
 @pytest.mark.parametrize(
@@ -32,3 +38,87 @@ def test_each_change_replaces_one_place_and_can_be_parsed(line: str, expected: s
         changed.add(text.decode().splitlines()[1].strip())
 
     assert changed == expected
+
+
+_MODULE = """
+import functools
+
+LIMIT = 3
+
+def doubled(function):
+    @functools.wraps(function)
+    def wrapper(n):
+        return 2 * function(n)
+    return wrapper
+
+@doubled
+def plain(n):
+    'Documented.'
+    if n > 1:
+        return n
+    return [x for x in range(4) if x == n][0]
+
+class Thing:
+    size = 1
+
+    @property
+    def full(self):
+        return self.size >= 5
+
+def given(n=4):
+    return n
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Any:
+    path = tmp_path / "changed_module.py"
+    path.write_text(_MODULE, encoding="utf-8")
+    made = ModuleType("changed_module")
+    exec(compile(_MODULE, str(path), "exec"), made.__dict__)
+    made.path = str(path)  # type: ignore[attr-defined]
+    return made
+
+
+def _change(module: Any, new: str | ast.Module) -> None:
+    exchanges = exchanged(loaded_functions()[module.path], module.path, _MODULE, new)
+    assert exchanges is not None
+    for function, code in exchanges:
+        function.__code__ = code
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "call", "before", "after"),
+    [
+        ("return n\n    return [", "return -n\n    return [", lambda module: module.plain(2), 4, -4),
+        ("x == n", "x != n", lambda module: module.plain(1), 2, 0),
+        ("2 * function", "3 * function", lambda module: module.plain(2), 4, 6),
+        (">= 5", ">= 1", lambda module: module.Thing().full, False, True),
+    ],
+)
+def test_a_change_is_made_in_the_functions_that_are_loaded(
+    module: Any, old: str, new: str, call: Any, before: object, after: object
+) -> None:
+    """Also in those that are decorated, inside of others, or properties, wherever they were imported."""
+    assert _MODULE.count(old) == 1 and call(module) == before
+
+    _change(module, _MODULE.replace(old, new))
+
+    assert call(module) == after
+
+
+@pytest.mark.parametrize(("old", "new"), [("LIMIT = 3", "LIMIT = 4"), ("size = 1", "size = 2"), ("n=4", "n=5")])
+def test_a_change_outside_of_functions_is_left_to_another_process(module: Any, old: str, new: str) -> None:
+    functions = loaded_functions()[module.path]
+
+    assert exchanged(functions, module.path, _MODULE, _MODULE.replace(old, new)) is None
+
+
+def test_each_statement_that_runs_is_recorded(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hits: list[tuple[str, int]] = []
+    monkeypatch.setitem(sys.modules["builtins"].__dict__, "__hit__", hits.append)
+    _change(module, marked("m.py", _MODULE))
+
+    assert module.plain(2) == 4
+    lines = [_MODULE.splitlines()[line - 1].strip() for file, line in hits if file == "m.py"]
+    assert lines == ["return 2 * function(n)", "if n > 1:", "return n"]

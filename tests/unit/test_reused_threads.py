@@ -25,7 +25,7 @@ def test_tasks_one_after_the_other_share_a_thread() -> None:
             done.set()
 
         threads.run(task)
-        assert done.wait(10)
+        assert done.wait(60)
         eventually(lambda: len(threads._idle) == 1)
 
     assert len(set(seen)) == 1
@@ -35,10 +35,10 @@ def test_a_task_never_waits_for_another() -> None:
     """A look-up that hangs holds its own thread alone."""
     threads, release, ran = ReusedThreads("reused-2"), threading.Event(), threading.Semaphore(0)
     for _ in range(5):
-        threads.run(lambda: release.wait(30))
+        threads.run(lambda: release.wait(60))
     threads.run(ran.release)
 
-    assert ran.acquire(timeout=10)
+    assert ran.acquire(timeout=60)
     assert _threads("reused-2") >= 5
     release.set()
 
@@ -48,12 +48,12 @@ def test_idle_threads_end(tasks: int) -> None:
     threads = ReusedThreads(f"reused-3-{tasks}", idle=0.01)
     barrier = threading.Barrier(tasks)
     for _ in range(tasks):
-        threads.run(lambda: barrier.wait(10) and None)
+        threads.run(lambda: barrier.wait(60) and None)
 
     eventually(lambda: _threads(f"reused-3-{tasks}") == 0)
     done = threading.Event()
     threads.run(done.set)
-    assert done.wait(10)
+    assert done.wait(60)
 
 
 def test_an_idle_thread_keeps_nothing_of_its_task() -> None:
@@ -68,7 +68,7 @@ def test_an_idle_thread_keeps_nothing_of_its_task() -> None:
     held = weakref.ref(task)
     threads.run(task)
     del task
-    assert ran.wait(10)
+    assert ran.wait(60)
 
     eventually(lambda: held() is None)
     assert _threads("reused-4") == 1

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.jobs.job import Retain
+from claude_relay.core.filter_marks import Facts, marks_of
+from claude_relay.core.jobs.job import Retain, State
 from claude_relay.core.search import Needle
 from claude_relay.core.search_index import (
     _PIECE,
@@ -25,13 +26,14 @@ from claude_relay.core.search_index import (
 )
 from claude_relay.core.text.ids import ulid
 
+_FACTS = Facts(owner="admin", group="default", model="claude-sonnet-5-5", state=State.QUEUED)
 _ALPHABET = 'abcÆæßẞİıςΣ語字🙂\u0301"\\\n 1é'
 
 
 def a_job(prompt: str = "nothing", **fields: Any) -> Indexable:
     request = json.dumps({"prompt": prompt, "options": {"systemPrompt": "be brief"}}, ensure_ascii=False)
     defaults: dict[str, Any] = dict(
-        job_id="01K", owner="admin", request_id="Order-7", retain=Retain.FULL, request=request, outcome=None
+        job_id="01K", request_id="Order-7", retain=Retain.FULL, request=request, outcome=None, facts=_FACTS
     )
     return Indexable(**(defaults | fields))
 
@@ -76,7 +78,7 @@ def test_texts_that_are_erased_after_the_delivery_are_not_indexed() -> None:
 
     for each in (hidden, large):
         assert each.opaque
-        assert each.marks == {owner_mark("admin"), *asked_marks("order-7", None)}
+        assert each.marks == {owner_mark("admin"), *marks_of(_FACTS), *asked_marks("order-7", None)}
     assert "secret" not in repr(a_job("secret")) and not entry(a_job("{}", request="{", outcome=b"{")).opaque
 
 

@@ -70,6 +70,9 @@ def _signed(**changed):
     return {**sign("wh_1", NOW, BODY, [OLD]), **changed}
 
 
+_SIGNATURE = _signed()["webhook-signature"]
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "secrets", "now", "why"),
     [
@@ -84,6 +87,9 @@ def _signed(**changed):
         (_signed(), BODY, [OLD], NOW - 301, "too far in the future"),
         (_signed(**{"webhook-timestamp": "soon"}), BODY, [OLD], NOW, "not a whole number"),
         (_signed(**{"webhook-timestamp": "9" * 5000}), BODY, [OLD], NOW, "not a whole number"),
+        (_signed(**{"webhook-timestamp": "9" * 13}), BODY, [OLD], NOW, "not a whole number"),
+        (_signed(**{"webhook-timestamp": "9" * 12}), BODY, [OLD], NOW, "too far in the future"),
+        (_signed(**{"webhook-signature": _SIGNATURE.replace(",", ",!")}), BODY, [OLD], NOW, "no signature matches"),
         (_signed(**{"webhook-timestamp": "-1"}), BODY, [OLD], NOW, "not a whole number"),
         (_signed(**{"webhook-signature": ""}), BODY, [OLD], NOW, "webhook-signature is missing"),
         ({}, BODY, [OLD], NOW, "webhook-id is missing"),

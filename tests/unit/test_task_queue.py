@@ -19,7 +19,7 @@ class Work:
     def service(self) -> None:
         self.began.set()
         if self._gate is not None:
-            self._gate.wait(10)
+            self._gate.wait(60)
         self.served.set()
         if self._error is not None:
             raise self._error
@@ -35,7 +35,7 @@ def test_a_task_that_fails_costs_no_thread() -> None:
     after = Work()
     tasks.add_task(after)
 
-    assert after.served.wait(10)
+    assert after.served.wait(60)
     assert tasks.shutdown() is False
 
 
@@ -46,7 +46,7 @@ def test_a_stop_finishes_the_tasks_that_wait() -> None:
     for work in works:
         tasks.add_task(work)
 
-    tasks.shutdown(cancel_pending=False, timeout=10)
+    tasks.shutdown(cancel_pending=False, timeout=60)
 
     assert all(work.served.is_set() for work in works)
 
@@ -56,11 +56,11 @@ def test_a_stop_can_drop_the_tasks_that_wait() -> None:
     tasks.set_thread_count(1)
     running, waiting = Work(gate), Work()
     tasks.add_task(running)
-    assert running.began.wait(10)
+    assert running.began.wait(60)
     tasks.add_task(waiting)
     threading.Timer(0.05, gate.set).start()
 
-    assert tasks.shutdown(cancel_pending=True, timeout=10) is True
+    assert tasks.shutdown(cancel_pending=True, timeout=60) is True
     assert (running.served.is_set(), waiting.cancelled) == (True, True)
 
 
@@ -76,7 +76,7 @@ def test_many_wake_ups_before_the_loop_looks_are_one_byte() -> None:
 
     wakeup.pull_trigger()
     wakeup.pull_trigger(lambda: called.append("called"))
-    assert select.select([wakeup._fds[0]], [], [], 5)[0]
+    assert select.select([wakeup._fds[0]], [], [], 60)[0]
     wakeup.handle_read()
 
     assert called == ["called"]
@@ -93,15 +93,15 @@ def test_tasks_of_a_round_of_the_main_loop_are_handed_over_at_its_end() -> None:
         with tasks.gathering():
             for work in works:
                 tasks.add_task(work)
-            assert works[15].served.wait(10)
+            assert works[15].served.wait(60)
             thread = threading.Thread(target=tasks.add_task, args=(others,))
             thread.start()
             thread.join()
-            assert others.served.wait(10)
+            assert others.served.wait(60)
             assert not any(work.began.is_set() for work in works[16:])
             raise OSError
     except OSError:
         pass
 
-    assert works[-1].served.wait(10)
+    assert works[-1].served.wait(60)
     assert tasks.shutdown() is False

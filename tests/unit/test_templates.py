@@ -141,20 +141,20 @@ def test_a_variable_of_2_mib_is_refused_and_the_whole_body_is_bounded() -> None:
     _, problems = read_variables({"big": "x" * (MAX_BYTES + 1), "also": ["é" * MAX_BYTES]}, at="variables")
     assert [problem.field for problem in problems] == ["variables.big", "variables.also"]
 
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(InvalidRequest, match="more than 33,554,432 bytes"):
         filled("{{v}}" * 1_000, v="x" * MAX_BYTES)
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize("unit", ["{{a|", "{{", "{{a", "{{a|{", "{", "{{a|x}"])
 def test_a_hostile_template_is_read_in_linear_time(unit: str) -> None:
     """1 MiB of beginnings of placeholders takes no more than a moment."""
-    began = time.monotonic()
+    began = time.thread_time()
     with contextlib.suppress(InvalidRequest):
         Compiled({"prompt": unit * (2**20 // len(unit))})
 
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began < 10
 
 
 @given(st.text(), st.text(), st.text(st.characters(exclude_characters="{}|\r\n"), min_size=1, max_size=20))

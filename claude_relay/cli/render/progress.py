@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ...core.collections.pace import seconds_left
+
 _WIDTH = 24
 
 
@@ -34,7 +36,9 @@ class ProgressLine:
         parts = [f"{ended} of {total} done", f"{status['failed']} failed"]
         if status["costUsd"]:
             parts.append(f"${status['costUsd']:.4f} spent")
-        if (left := self._seconds_left(total, ended, now)) is not None:
+        began_at, already = self._began
+        left = seconds_left(total=total, ended=ended, elapsed=now - began_at, already=already)
+        if left is not None:
             parts.append(f"{_duration(left)} left")
 
         return f"[{'#' * filled}{'.' * (_WIDTH - filled)}] " + ", ".join(parts)
@@ -44,13 +48,6 @@ class ProgressLine:
         if self._active:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-
-    def _seconds_left(self, total: int, ended: int, now: float) -> float | None:
-        began_at, already = self._began or (now, ended)
-        if ended <= already or ended >= total:
-            return None
-
-        return (now - began_at) / (ended - already) * (total - ended)
 
 
 def _duration(seconds: float) -> str:

@@ -249,7 +249,8 @@ def _print_next_steps(output: Output, tool: str, blank: Blank, variant: str, fil
         output.message("The name of the template is a placeholder: --template NAME fills it in.")
     elif variant != "prompt":
         output.message(
-            f"The relay needs the template {blank.template}: claude-relay template save {blank.template} FILE"
+            f"The relay needs the template {blank.template}. If it is not saved yet: "
+            f"claude-relay template save {blank.template} FILE"
         )
     if blank.url.startswith("http://"):
         output.message(f"{blank.url} is not encrypted: {_HTTPS_REASON[tool]}your key is sent in plain text.")

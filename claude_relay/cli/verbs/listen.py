@@ -97,7 +97,8 @@ def _show(output: Output, headers: dict[str, str], body: bytes, secrets: tuple[s
         callback = json.loads(text)
     except ValueError:
         callback = {}
-    request_id, status = callback.get("requestId", "?"), callback.get("status", "?")
+    request_id = callback.get("requestId") or callback.get("collectionId", "?")
+    status = callback.get("status", "?")
     head = (timestamp(time.time()), request_id, status, f"signature {signature}")
     output.line("\t".join(map(str, head)))
     answer = str(callback.get("response") or callback.get("error") or text)

@@ -157,6 +157,10 @@ def _columns(titles: list[str], line: int) -> tuple[str, ...]:
 
 def _width(cells: int, columns: int, row: int, line: int) -> str:
     return (
-        f"has {cells} cells, and there are {columns} titles; a cell with a delimiter in it needs quotes"
-        f" (row {row}, line {line})"
+        f"has {_count(cells, 'cell')}, and the table has {_count(columns, 'title')}; "
+        f"a cell with a delimiter in it needs quotes (row {row}, line {line})"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

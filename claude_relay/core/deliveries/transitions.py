@@ -84,7 +84,7 @@ def record_attempt(
     )
 
     delay = None
-    if verdict is ReplyClass.NOT_READY and now - (not_ready_since or 0.0) < policy.not_ready_window:
+    if not_ready_since is not None and now - not_ready_since < policy.not_ready_window:
         delay = jittered(policy.not_ready_delay, chance=chance)
     elif verdict is ReplyClass.RETRY and delivery.schedule_index < len(policy.webhook_schedule):
         delay = jittered(policy.webhook_schedule[delivery.schedule_index], chance=chance)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ..digests import sha256
 from ..jobs.failure import ErrorType, Failure, Remedy
 from ..lazy_dataclass import dataclass
 from .types import SNIFF_BYTES, sniff, type_problem
@@ -87,7 +87,7 @@ def classify_fetch(fetched: FetchResult, file: Mapping[str, Any], *, number: int
         number=number,
         media_type=media_type,
         size=len(fetched.data),
-        sha256=hashlib.sha256(fetched.data).hexdigest(),
+        sha256=sha256(fetched.data).hex(),
         at=now,
         name=file.get("name") or file_name(file["url"]),
     )

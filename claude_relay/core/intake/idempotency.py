@@ -17,6 +17,9 @@ REQUEST_ID_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ : - and begin with a l
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
+#: Characters of a prompt that are encoded at once.
+_PIECE = 2**16
+
 
 def read_request_id(fields: Fields, header: str | None) -> str | None:
     """`requestId`, or the equivalent `Idempotency-Key` header."""
@@ -63,6 +66,7 @@ def body_hash(clean: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(_CANONICAL.encode(content).encode())
     if prompt is not None:
         digest.update(b"\0")
-        digest.update(prompt.encode())
+        for at in range(0, len(prompt), _PIECE):
+            digest.update(prompt[at : at + _PIECE].encode())
 
     return digest.hexdigest()

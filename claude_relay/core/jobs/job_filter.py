@@ -44,10 +44,17 @@ class JobFilter:
     @property
     def selective(self) -> bool:
         """Whether no index has its jobs side by side, and others must be read."""
-        by_group = self.group is not None and bool(self.states or self.owner is not None or self.key is not None)
-        by_delivery = self.dead or self.unacked  # an index has those
+        if self.unacked:  # an index has those
+            return False
+        others = bool(self.model is not None or self.host is not None or self.errors)
+        by_group, by_owner = self.group is not None, self.owner is not None or self.key is not None
 
-        return not by_delivery and bool(by_group or self.model is not None or self.host is not None or self.errors)
+        return others or (by_group and self.dead) or ((by_group or self.dead) and bool(self.states or by_owner))
+
+    @property
+    def narrow(self) -> bool:
+        """Whether more is asked for than an owner, a time and the state of the delivery."""
+        return bool(self.states or self.errors) or not (self.group is self.model is self.host is None)
 
     @property
     def reads_jobs(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import field, fields, replace
 from typing import Any
 
 from ..lazy_dataclass import dataclass
+from ..text.json_bytes import LONG, encode
 from .job import OnInterrupt, Retain
 
 
@@ -54,6 +55,23 @@ class Submission(RequestFields):
     on_interrupt: OnInterrupt = OnInterrupt.RETRY
     retain: Retain = Retain.FULL
     template: str | None = None  # the version that it was made of, such as invoice@3
+
+
+class EncodedRequest(dict[str, Any]):
+    """The content of a call without its prompt, and all of it as JSON, which takes less memory."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        super().__init__((name, value) for name, value in request.items() if name != "prompt")
+        self.json = memoryview(encode(request))
+
+
+def encode_long_prompt(submission: Submission) -> Submission:
+    """The same with an `EncodedRequest` where its prompt is long, which nothing needs before the call."""
+    request = submission.request
+    if submission.prompt_length <= LONG or "prompt" not in request or "continueFrom" in request:
+        return submission
+
+    return replace(submission, request=EncodedRequest(request))
 
 
 @dataclass(frozen=True, kw_only=True)

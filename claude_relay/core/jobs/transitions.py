@@ -275,10 +275,8 @@ def interrupt(
         type=ErrorType.INTERRUPTED,
         message=f"the call was interrupted: {why}",
         remedy=Remedy.RETRY,
-        ambiguous=True,
         partial=partial.text,
         usage=partial.usage,
-        model=partial.model,
     )
     spent = add_costs(job.cost_usd, cost)
     counts = dict(interruptions=job.interruptions + 1, ambiguous=True, cost_usd=spent, **IDLE)
@@ -323,7 +321,7 @@ def expire(job: Job, *, now: float) -> Change:
         raise IllegalTransition(f"job {job.request_id} is not past its deadline")
 
     message = "the deadline passed before the call could be made" + (f" ({job.waiting_for})" if job.waiting_for else "")
-    failure = Failure(type=ErrorType.DEADLINE, message=message, remedy=Remedy.FAIL, sent=False)
+    failure = Failure(type=ErrorType.DEADLINE, message=message, remedy=Remedy.FAIL)
     return fail_for_good(job, failure, now=now)
 
 

@@ -50,8 +50,8 @@ def wait_reason(
     family = HoldScope.family(job.family)
     if job.due_at > now:
         if (error := job.waiting_error) in THROTTLES and error is not None:  # it waits for its model, not for a time
-            throttle = holds.get(family)
-            return _until(error.value, max(job.due_at, throttle.until or 0.0 if throttle is not None else 0.0))
+            throttle = holds.in_force(family)
+            return _until(error.value, max(job.due_at, throttle.until or now if throttle is not None else now))
         return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
     if job.lane == "batch":
         if budget:

@@ -8,7 +8,7 @@ from typing import Any
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 #: Characters of a text that is encoded piece by piece.
-_LONG = 2**20
+LONG = 2**20
 _PIECE = 2**16
 
 
@@ -39,4 +39,4 @@ def encode(value: Any) -> bytes:
 
 
 def _is_long(value: object) -> bool:
-    return isinstance(value, str) and len(value) > _LONG
+    return isinstance(value, str) and len(value) > LONG

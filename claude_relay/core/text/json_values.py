@@ -24,6 +24,9 @@ _HALF = (
 
 _FENCE = re.compile(r"\A\s*```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 
+#: Characters that are encoded at once.
+_PIECE = 2**16
+
 Path = Sequence["str | int"]
 
 
@@ -118,7 +121,8 @@ def _has_surrogate(text: str) -> bool:
     if text.isascii():
         return False
     try:
-        text.encode()
+        for at in range(0, len(text), _PIECE):  # as a whole, four bytes for each character
+            text[at : at + _PIECE].encode()
     except UnicodeEncodeError:
         return True
 

@@ -8,14 +8,17 @@ other parsers would round, no half characters, no excessive nesting.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import math
 import re
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, NoReturn
 
 from ...errors import InvalidRequest
 from .json_values import MAX_DEPTH, MAX_DIGITS, TOO_DEEP, TOO_LONG, find_problems, safe_quote
+from .long_texts import LONG, take_long_texts
 from .written_numbers import read_number
 
 #: Maximum number of values in a body. One of 32 MiB could have 16 million, gigabytes as Python values.
@@ -61,6 +64,9 @@ def loads(data: bytes, *, line: int = 1, indent: int = 0, budget: ValueBudget | 
         budget.take(data)
     elif len(data) > MAX_VALUES and _openings(data) > MAX_VALUES:
         _check_count(data, MAX_VALUES)
+    if len(data) > LONG and (long := take_long_texts(data)) is not None:
+        with contextlib.suppress(json.JSONDecodeError, RecursionError, _BadNumber, InvalidRequest):
+            return _check_if_needed(_decoder(iter(long[1])).decode(long[0].removeprefix("\ufeff")), data)
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as exc:
@@ -76,12 +82,14 @@ def loads(data: bytes, *, line: int = 1, indent: int = 0, budget: ValueBudget | 
         except _BadNumber as exc:
             problem = exc.describe(text, line=line, indent=indent)
         else:
-            return _checked(value) if _may_be_deep(data) or (b"\\" in data and _HALF.search(data)) else value
+            return _check_if_needed(value, data)
 
     return _refuse(problem)  # outside the handlers, so that the exception does not keep the text alive
 
 
-def _checked(value: object) -> object:
+def _check_if_needed(value: object, data: bytes) -> object:
+    if not _may_be_deep(data) and not (b"\\" in data and _HALF.search(data)):
+        return value
     problems = find_problems(value)
     if problems:
         raise InvalidRequest(problems=problems)
@@ -240,7 +248,7 @@ def _fraction(digits: str) -> float:
     return number
 
 
-def _constant(word: str) -> NoReturn:
+def _constant(word: str) -> object:
     raise _BadNumber(word, f"has {word} for a number, which is not JSON: leave the field out, or send null")
 
 
@@ -248,6 +256,12 @@ def _refuse(problem: str) -> NoReturn:
     raise InvalidRequest.at("body", problem)
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_constant, strict=True
-)
+def _decoder(long_texts: Iterator[str] | None = None) -> json.JSONDecoder:
+    """The parser; with `long_texts` each NaN stands for the next of them."""
+    constant = _constant if long_texts is None else lambda _: next(long_texts)
+    return json.JSONDecoder(
+        object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=constant, strict=True
+    )
+
+
+_DECODER = _decoder()

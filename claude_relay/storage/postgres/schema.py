@@ -27,6 +27,8 @@ GROUP BY o.rolname, o.rolsuper"""
 # Of an empty database: the tables are still to be created.
 _MAY_NOT_CREATE = """
 SELECT to_regclass('meta') IS NULL AND NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"""
+# By the rows of the catalog: within a transaction `to_regclass` may still answer from before another process made them.
+_HAS_META = "SELECT count(*) > 0 FROM pg_tables WHERE tablename = 'meta' AND schemaname = ANY (current_schemas(false))"
 _SCHEMA = "SELECT value FROM meta WHERE key = 'schema'"
 
 
@@ -124,7 +126,7 @@ def _migrate(connection: Connection, where: str) -> None:
 
 def _schema_in_transaction(connection: Connection) -> int:
     """`schema` without a statement that may fail, which would end the transaction."""
-    if connection.execute("SELECT to_regclass('meta')").fetchall()[0][0] is None:
+    if connection.execute(_HAS_META).fetchall() == [(False,)]:
         return 0
     rows = connection.execute(_SCHEMA).fetchall()
 

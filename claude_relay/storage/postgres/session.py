@@ -80,6 +80,7 @@ class CommitNotApplied(psycopg.OperationalError):
 class Session:
     """Implements `group_commit.Session`. `connect` opens a connection; without a `clock` the server's is used."""
 
+    halves = False  # each commit costs round trips under the lock of the fleet
     constraint_errors: tuple[type[BaseException], ...] = (psycopg.IntegrityError, psycopg.DataError)
 
     def __init__(self, connect: Callable[[], Connection], where: str, clock: Callable[[], float] | None) -> None:
@@ -187,7 +188,7 @@ class Session:
         return ((1,),) if guarded else ()
 
     def add(self, new: Sequence[insert_buffer.NewRows]) -> None:
-        insert_buffer.insert(self.run, new)
+        insert_buffer.insert(self.run, [(job, _texts(request), event) for job, request, event in new])
 
     def now(self) -> float:
         return self._at
@@ -331,3 +332,8 @@ def run(connection: Connection, sql: str, args: Sequence[Any]) -> Rows:
     cursor = connection.execute(translate(sql), to_parameters(args))
 
     return cursor.fetchall() if cursor.description is not None else ()
+
+
+def _texts(row: Sequence[Any]) -> Sequence[Any]:
+    """A row with the UTF-8 of a long text as that text."""
+    return [str(value, "utf-8") if isinstance(value, memoryview) else value for value in row]

@@ -11,7 +11,7 @@ from ...core.digests import digest
 from ...core.jobs.events import EventName
 from ...core.jobs.job import UNFINISHED, Job, State
 from ...errors import Conflict
-from . import records
+from . import records, row_variables
 from .insert_buffer import TABLES
 from .query import QueryBase, Row, placeholders
 from .tallies import TallyWrites, of_job, of_state
@@ -29,15 +29,17 @@ _COLLECTION = f"""
 SELECT {records.columns(records.JOB, "j.")}, {records.columns(_OWN, "k.")}
 FROM collections k JOIN jobs j ON j.id = k.id"""
 _ROW = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
-_OPEN = ", ".join(f"'{state.value}'" for state in UNFINISHED)
+#: The condition of the index `jobs_row_state`, in its words: most rows leave it as they end.
+_LISTED = "state <> 'completed'"
+_OPEN = f"{_LISTED} AND state IN ({', '.join(repr(state.value) for state in UNFINISHED)})"
 _RESULTS = f"""
-SELECT {records.columns(records.JOB, "j.")}, o.body, o.digest, r.variables FROM jobs j
+SELECT {records.columns(records.JOB, "j.")}, o.body, o.digest, r.variables, {row_variables.NEEDED} FROM jobs j
 JOIN requests r ON r.job_id = j.id
 LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run AND j.finished_at IS NOT NULL
 WHERE j.collection = ? AND j.row_no > ? AND j.row_no <= ? ORDER BY j.row_no LIMIT ?"""
-_RESERVED = """
+_RESERVED = f"""
 SELECT sum(c.reserved_usd) FROM jobs j JOIN calls c ON c.job_id = j.id AND c.number = j.calls
-WHERE j.collection = ? AND j.state IN ('running', 'batched')"""
+WHERE j.collection = ? AND j.{_LISTED} AND j.state IN ('running', 'batched')"""
 # Past its retention, with nothing on its way, and no row that a later job or a batch still needs.
 _PURGEABLE = f"""
 {_COLLECTION} LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run
@@ -92,7 +94,7 @@ class CollectionReads(QueryBase):
         """The collections that have spent their maximum, with rows that wait."""
         sql = f"""{_COLLECTION} WHERE k.phase <> 'finished' AND k.phase IN ('open', 'closed')
                   AND k.spent_usd >= k.max_cost_usd AND EXISTS (
-                      SELECT 1 FROM jobs r WHERE r.collection = k.id AND r.state = 'queued')"""
+                      SELECT 1 FROM jobs r WHERE r.collection = k.id AND r.state = 'queued' AND r.{_LISTED})"""
         return self._fetch_all(_to_collection, sql)
 
     def unclaimable_collections(self) -> set[str]:
@@ -106,19 +108,19 @@ class CollectionReads(QueryBase):
 
     def has_open_rows(self, identity: str) -> bool:
         """Whether a row has not ended."""
-        sql = f"SELECT 1 FROM jobs WHERE collection = ? AND state IN ({_OPEN}) LIMIT 1"
+        sql = f"SELECT 1 FROM jobs WHERE collection = ? AND {_OPEN} LIMIT 1"
         return bool(self._run(sql, (identity,)))
 
     def count_open_rows(self, identity: str, *, limit: int = 1_000) -> int:
         """The number of rows that have not ended, up to that many."""
         sql = f"""SELECT count(*) FROM (
-                      SELECT 1 FROM jobs WHERE collection = ? AND state IN ({_OPEN}) LIMIT ?) AS open"""
+                      SELECT 1 FROM jobs WHERE collection = ? AND {_OPEN} LIMIT ?) AS open"""
         return self._count(sql, (identity, limit))
 
     def row_states(self, identity: str, total: int) -> dict[State, tuple[int, float | None, float | None]]:
         """The number of rows in each state, their cost, and what their batch has saved."""
         sql = """SELECT state, count(*), sum(cost_usd), sum(CASE WHEN lane = 'batch'
-                        THEN cost_usd ELSE 0 END) FROM jobs WHERE collection = ? AND row_no <= ? GROUP BY state"""
+                        THEN cost_usd ELSE 0.0 END) FROM jobs WHERE collection = ? AND row_no <= ? GROUP BY state"""
         return {State(row[0]): (row[1], row[2], row[3]) for row in self._run(sql, (identity, total))}
 
     def rows(
@@ -134,6 +136,7 @@ class CollectionReads(QueryBase):
         where, args = "j.collection = ? AND j.row_no > ?", [identity, after_row]
         if states:
             where, args = f"{where} AND j.state IN ({placeholders(states)})", [*args, *(each.value for each in states)]
+            where += "" if State.COMPLETED in states else f" AND j.{_LISTED}"
         if numbers:
             where, args = f"{where} AND j.row_no IN ({placeholders(numbers)})", [*args, *numbers]
         return self._fetch_intact(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
@@ -141,7 +144,7 @@ class CollectionReads(QueryBase):
     def unannounced_rows(self, identity: str, *, limit: int) -> Sequence[Job]:
         """Visible rows that were invalid at intake, and have a webhook but no delivery (by `jobs_row_state`)."""
         sql = f"""{_ROW} JOIN collections k ON k.id = j.collection
-                  WHERE j.collection = ? AND j.state = 'failed' AND j.row_no <= k.total AND j.calls = 0
+                  WHERE j.collection = ? AND j.state = 'failed' AND j.{_LISTED} AND j.row_no <= k.total AND j.calls = 0
                     AND j.error_type = 'invalid_request' AND j.has_webhook = 1
                     AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id) ORDER BY j.row_no LIMIT ?"""
         return self._fetch_all(records.to_job, sql, (identity, limit))
@@ -154,9 +157,9 @@ class CollectionReads(QueryBase):
         width = len(records.JOB)
         results = []
         for row in rows:
-            job, (body, stored, variables) = records.to_job(row[:width]), row[width:]
+            job, (body, stored, *variables) = records.to_job(row[:width]), row[width:]
             outcome = _outcome(job.id, job.run, job.request_id, body, stored)
-            results.append((job, outcome, records.load_as_written(variables)))
+            results.append((job, outcome, row_variables.decode(job.id, *variables)))
         return results
 
     def row_outcomes(self, identity: str, *, numbers: Values[int]) -> Sequence[tuple[int, dict[str, Any]]]:

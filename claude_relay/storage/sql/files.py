@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core import retention
+from ...core import digests, retention
 from ...core.files.uploaded import UploadedFile
 from ...errors import Damaged
 from . import records
@@ -32,7 +31,7 @@ class FileReads(QueryBase):
         """The bytes of a fetched file. Raises `Damaged`."""
         sql = "SELECT data, sha256 FROM fetched_files WHERE job_id = ? AND number = ?"
         [(data, sha256)] = self._run(sql, (job_id, number))
-        if hashlib.sha256(data).hexdigest() != sha256:
+        if digests.sha256(data).hex() != sha256:
             raise Damaged(f"the stored file {number + 1} of job {job_id}")
         return bytes(data)
 

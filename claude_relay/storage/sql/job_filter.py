@@ -22,11 +22,13 @@ _UNACKED = (
     "(j.id, j.run) IN (SELECT d.job_id, d.run FROM deliveries d /* index: deliveries_unacked */"
     " WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups))"
 )
+# The same of one job, whose deliveries are few. No EXISTS, for which PostgreSQL may read all deliveries once.
+_IS_DEAD = "(SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND d.state = 'dead' LIMIT 1) = 1"
 _IS_HOST = (
     "(d.destination = ? OR d.destination IN ('http://' || ?, 'https://' || ?)"
-    " OR d.destination LIKE '%://' || ? || ':%')"
+    " OR d.destination LIKE '%://' || ? || ':%' ESCAPE '!')"
 )
-_HOST = f"EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND {_IS_HOST})"
+_HOST = f"(SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND {_IS_HOST} LIMIT 1) = 1"
 
 #: The condition of the indexes by state: a claim writes none of them.
 _NOT_RUNNING = "j.state <> 'running'"
@@ -62,7 +64,7 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
 
 def among(which: JobFilter, job_ids: Sequence[str]) -> tuple[str, Sequence[Any]]:
     """The query for those of some ids whose jobs match, and its parameters."""
-    where, values = _all(which)
+    where, values = _all(which, dead=_IS_DEAD)
     sql = f"SELECT j.id FROM jobs j WHERE j.id IN ({placeholders(job_ids)}) AND {' AND '.join(where)}"
 
     return f"{sql} ORDER BY j.id DESC", (*job_ids, *values)
@@ -74,15 +76,14 @@ def window(which: JobFilter, rows: int) -> tuple[str, Sequence[Any]]:
 
     The bound of what a page reads where no index has the jobs of a filter side by side.
     """
-    others, args = _others(which)
+    others, args = _others(which, dead=_IS_DEAD)
     ids, values = _along_index(which, [], [], rows)
     # A subquery for each row, as PostgreSQL would join that many ids with all jobs.
     matches = f"(SELECT CASE WHEN {' AND '.join(others)} THEN 1 ELSE 0 END FROM jobs j WHERE j.id = w.id)"
     if which.host is not None:  # hardly any, and their rows are not read for the others
-        matches = (
-            f"CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = w.id AND {_IS_HOST}) THEN {matches} END"
-        )
-        args = [*[which.host.lower()] * 4, *args]
+        has_host = f"(SELECT 1 FROM deliveries d WHERE d.job_id = w.id AND {_IS_HOST} LIMIT 1) = 1"
+        matches = f"CASE WHEN {has_host} THEN {matches} END"
+        args = [*_host_values(which.host), *args]
 
     return f"SELECT w.id, {matches} FROM ({ids}) AS w ORDER BY w.id DESC", (*args, *values)
 
@@ -174,10 +175,18 @@ def _indexed(which: JobFilter) -> tuple[list[str], list[Any]]:
     ]
 
 
-def _all(which: JobFilter) -> tuple[list[str], list[Any]]:
+def _host_values(host: str) -> list[str]:
+    """The parameters of `_IS_HOST`."""
+    name = host.lower()
+    escaped = name.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+    return [name, name, name, escaped]
+
+
+def _all(which: JobFilter, dead: str = _DEAD) -> tuple[list[str], list[Any]]:
     """All conditions apart from the text, and their parameters."""
     bounds, values = _indexed(which)
-    others, args = _others(which)
+    others, args = _others(which, dead)
     where, values = [*bounds, *others], [*values, *args]
     if which.states:
         where.append(f"j.state IN ({placeholders(which.states)})")
@@ -186,7 +195,7 @@ def _all(which: JobFilter) -> tuple[list[str], list[Any]]:
     return where, values
 
 
-def _others(which: JobFilter) -> tuple[list[str], list[Any]]:
+def _others(which: JobFilter, dead: str = _DEAD) -> tuple[list[str], list[Any]]:
     """The conditions that are tested row by row, apart from the text, and their parameters."""
     where: list[str] = [VISIBLE]
     args: list[Any] = []
@@ -202,10 +211,10 @@ def _others(which: JobFilter) -> tuple[list[str], list[Any]]:
     if which.errors:
         add(f"j.error_type IN ({placeholders(which.errors)})", *(error.value for error in which.errors))
     if which.dead:
-        add(_DEAD)
+        add(dead)
     if which.unacked:
         add(_UNACKED)
     if which.host is not None:
-        add(_HOST, *[which.host.lower()] * 4)
+        add(_HOST, *_host_values(which.host))
 
     return where, args

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,8 +9,6 @@ from ...errors import Damaged
 
 if TYPE_CHECKING:
     from ..header_encryption import HeaderCipher
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -64,7 +61,7 @@ class QueryBase:
             try:
                 values.append(_convert(make, row))
             except Damaged as exc:
-                log.error("skipped: %s", exc)
+                _log_skipped(exc)
                 self.skipped.append(exc)
         return values
 
@@ -93,6 +90,12 @@ def _convert(make: Callable[[Row], T], row: Row) -> T:
         return make(row)
     except (ValueError, TypeError, AttributeError, OverflowError) as exc:
         raise Damaged(f"a row of the store ({type(exc).__name__})") from exc
+
+
+def _log_skipped(exc: Damaged) -> None:
+    import logging  # here, as importing it is a fortieth of `status ID`
+
+    logging.getLogger(__name__).error("skipped: %s", exc)
 
 
 def placeholders(values: Collection[Any]) -> str:

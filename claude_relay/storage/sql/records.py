@@ -15,12 +15,11 @@ from ...core.jobs.events import Event, EventName
 from ...core.jobs.failure import ErrorType, PartialResponse
 from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job, Lease, OnInterrupt, Retain, State
-from ...core.jobs.submission import StoredRequest
+from ...core.jobs.submission import EncodedRequest, StoredRequest
 from ...core.jobs.tombstone import Tombstone
-from ...core.text.written_numbers import encode_as_written, read_number
 from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
-from . import job_digest
+from . import job_digest, row_variables
 
 if TYPE_CHECKING:
     from .query import Row
@@ -177,7 +176,13 @@ CALLBACK = (
 
 def request_values(job_id: str, request: StoredRequest, encrypted_headers: str | None) -> tuple[Any, ...]:
     """The row of a request, in the order of `REQUEST`, with encrypted headers."""
-    content = dump(request.request)
+    call = request.request
+    content = call.json if isinstance(call, EncodedRequest) else dump(call)
+    variables = None
+    if request.variables is not None:
+        variables = row_variables.encode(
+            request.variables, str(content, "utf-8") if isinstance(content, memoryview) else content or ""
+        )
     values = {
         "job_id": job_id,
         "request": content,
@@ -190,7 +195,7 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         "warnings": dump(list(request.warnings) or None),
         "traceparent": request.traceparent,
         "request_digest": digest(job_id, content),
-        "variables": None if request.variables is None else encode_as_written(request.variables),
+        "variables": variables,
     }
     values["digest"] = digest(*(values[name] for name in CALLBACK))
 
@@ -384,11 +389,6 @@ def dump(value: Any) -> str | None:
 def load(text: str | None) -> Any:
     """The value of a JSON text; None for NULL."""
     return None if text is None else json.loads(text)
-
-
-def load_as_written(text: str | None) -> Any:
-    """As `load`, and each number keeps its digits."""
-    return None if text is None else json.loads(text, parse_float=read_number)
 
 
 def _lease(values: dict[str, Any]) -> Lease | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.digests import digest
 from ...core.jobs.submission import StoredRequest, WebhookTarget
-from . import records
+from . import records, row_variables
 from .query import QueryBase, Row, placeholders
 
 if TYPE_CHECKING:
@@ -127,7 +127,11 @@ class RequestWrites(QueryBase):
     """Implements `ports.store.RequestWrites`."""
 
     def save_request(self, request: StoredRequest) -> None:
-        """Replace the request of a job."""
-        content, job_id = records.dump(request.request), request.job_id
-        sql = "UPDATE requests SET request = ?, request_digest = ? WHERE job_id = ?"
-        self._run(sql, (content, digest(job_id, content), job_id))
+        """Replace the request of a job; the variables of a row may be places in it."""
+        content, job_id = records.dump(request.request) or "", request.job_id
+        sql = f"SELECT r.variables, {row_variables.NEEDED} FROM requests r WHERE r.job_id = ?"
+        [row] = self._run(sql, (job_id,))
+        variables = row_variables.decode(job_id, *row)
+        stored = None if variables is None else row_variables.encode(variables, content)
+        sql = "UPDATE requests SET request = ?, request_digest = ?, variables = ? WHERE job_id = ?"
+        self._run(sql, (content, digest(job_id, content), stored, job_id))

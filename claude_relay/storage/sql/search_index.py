@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from ...core.deliveries.delivery import DeliveryState
+from ...core.filter_marks import Facts
 from ...core.jobs.events import EventName
-from ...core.jobs.job import Retain
+from ...core.jobs.job import Retain, State
 from ...core.search_index import (
     ERA_JOBS,
     MOVED,
@@ -27,7 +29,7 @@ from ...core.search_index import (
 from ...errors import Damaged
 from .query import QueryBase, Row, placeholders
 
-#: The events of a job after which its texts may be others.
+#: The events after which the texts of a job may be others, or what filters ask for: state, model, and its delivery.
 _CHANGES = tuple(
     name.value
     for name in (
@@ -37,9 +39,13 @@ _CHANGES = tuple(
         EventName.FAILED,
         EventName.CANCELLED,
         EventName.LATE_RESULT,
+        EventName.HELD,
+        EventName.SWITCHED,
+        EventName.DELIVERY_DEAD,
+        EventName.REDELIVERED,
     )
 )
-_CHANGED = f"subject = 'job' AND name IN ({placeholders(_CHANGES)})"
+_CHANGED = f"name IN ({placeholders(_CHANGES)})"
 # PostgreSQL has statements of its own for these two, in `postgres/dialect.py`: SQLite's entries are texts, in order.
 ADD_ENTRY = "INSERT INTO search_docs (rowid, marks) VALUES (?, ?)"
 NUMBERS = """
@@ -49,12 +55,13 @@ SELECT job_id FROM search_jobs /* index: search_opaque */ WHERE opaque = 1 AND j
 ORDER BY job_id DESC LIMIT ?"""
 _UNINDEXED = f"""
 SELECT DISTINCT job_id FROM (
-    SELECT job_id, subject, name FROM events WHERE seq > ? ORDER BY seq LIMIT ?
+    SELECT job_id, name FROM events WHERE seq > ? ORDER BY seq LIMIT ?
 ) AS latest WHERE {_CHANGED}"""
 _INDEXABLE = """
 SELECT j.id, j.owner, j.request_id, j.retain, (SELECT r.request FROM requests r WHERE r.job_id = j.id),
-       (SELECT o.body FROM outcomes o WHERE o.job_id = j.id AND o.run = j.run)
-FROM jobs j WHERE j.id IN"""
+       (SELECT o.body FROM outcomes o WHERE o.job_id = j.id AND o.run = j.run),
+       j.grp, j.model, j.state, j.error_type, d.destination, d.state
+FROM jobs j LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run WHERE j.id IN"""
 _TEXT_SIZES = """
 SELECT j.id, coalesce((SELECT octet_length(r.request) FROM requests r WHERE r.job_id = j.id), 0)
            + coalesce((SELECT octet_length(o.body) FROM outcomes o WHERE o.job_id = j.id AND o.run = j.run), 0)
@@ -107,7 +114,7 @@ class SearchIndexReads(QueryBase):
         return merge(([each for each in ids if each < below], down_to), (opaque, last_opaque))
 
     def unindexed(self, *, limit: int) -> Sequence[str] | None:
-        """The jobs whose texts may have changed since they were indexed; None where that are too many to read."""
+        """The jobs that may have changed since they were indexed; None where that are too many to read."""
         if not self.has_search_index:
             return None
         position = self.search_position()
@@ -126,9 +133,9 @@ class SearchIndexReads(QueryBase):
 
         As (event, job). Jobs that change again later are left out: they are indexed then.
         """
-        sql = "SELECT seq, job_id, subject, name FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        sql = "SELECT seq, job_id, name FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._run(sql, (after, limit))
-        changed = {row[1]: row[0] for row in rows if row[2] == "job" and row[3] in _CHANGES}
+        changed = {row[1]: row[0] for row in rows if row[2] in _CHANGES}
         last = rows[-1][0] if rows else after
         latest = f"SELECT job_id, max(seq) FROM events WHERE job_id IN ({placeholders(changed)}) AND {_CHANGED}"
         later = self._fetch_pairs(f"{latest} GROUP BY job_id", (*changed, *_CHANGES)) if changed else {}
@@ -217,11 +224,19 @@ class SearchIndexReads(QueryBase):
 def _to_indexable(row: Row) -> Indexable:
     return Indexable(
         job_id=row[0],
-        owner=row[1],
         request_id=row[2],
         retain=Retain(row[3]),
         request=row[4],
         outcome=None if row[5] is None else bytes(row[5]),
+        facts=Facts(
+            owner=row[1],
+            group=row[6],
+            model=row[7],
+            state=State(row[8]),
+            error=row[9],
+            destination=row[10],
+            dead=row[11] == DeliveryState.DEAD.value,
+        ),
     )
 
 

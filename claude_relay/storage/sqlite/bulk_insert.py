@@ -49,8 +49,12 @@ def insert(connection: apsw.Connection, new: Sequence[NewRows], numbers: Sequenc
 
 def _definitions() -> Iterator[str]:
     yield f"CREATE TEMP VIEW {_VIEW} AS SELECT {', '.join(f'NULL AS {name}' for name in _COLUMNS)}"
+    # A long request is UTF-8 as bytes; of a text this makes no copy.
+    content = "NEW.requests_request"
     parts = [
-        f"INSERT INTO main.{table} ({records.columns(names)}) VALUES ({records.columns(names, f'NEW.{table}_')});"
+        f"INSERT INTO main.{table} ({records.columns(names)}) VALUES ("
+        + records.columns(names, f"NEW.{table}_").replace(f"{content},", f"CAST({content} AS TEXT),")
+        + ");"
         for table, names in TABLES.items()
     ]
     number = records.columns(tallies.COLUMNS, "NEW.tallies_")

@@ -30,7 +30,7 @@ def may_keep(values: Iterable[Any]) -> bool:
 
     Until it is used again it keeps the values, too: a body of 32 MiB for each number of jobs in a group.
     """
-    return sum([len(value) for value in values if isinstance(value, (str, bytes))]) <= _SMALL
+    return sum([len(value) for value in values if isinstance(value, (str, bytes, memoryview))]) <= _SMALL
 
 
 def look_up(run: Run, lookups: Sequence[Lookup], value: Callable[[Any], Any]) -> Sequence[Rows]:

@@ -1,8 +1,11 @@
 """A fake Claude for each test, and callers of it."""
 
+import contextlib
+from dataclasses import replace
+
 import pytest
 
-from tests.support.claude_caller import QUICK, SHORT, Caller
+from tests.support.claude_caller import QUICK, Caller
 from tests.support.fake_claude import FakeClaude
 
 
@@ -13,17 +16,18 @@ def fake():
 
 
 @pytest.fixture
-def caller(fake):
-    yield from _caller(fake, QUICK)
+def caller_with(fake):
+    """Makes callers with some limits of their own."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**limits):
+            caller = Caller(fake.url, replace(QUICK, **limits))
+            stack.callback(caller.messages.close)
+            return caller
+
+        yield make
 
 
 @pytest.fixture
-def hasty(fake):
-    """One whose patience is a fraction of a second."""
-    yield from _caller(fake, SHORT)
-
-
-def _caller(fake, limits):
-    caller = Caller(fake.url, limits)
-    yield caller
-    caller.messages.close()
+def caller(caller_with):
+    return caller_with()

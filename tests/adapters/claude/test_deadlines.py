@@ -10,22 +10,26 @@ from tests.support.claude_caller import HALF, HALF_USAGE, PING, SONNET, TEXT, Ca
 from tests.support.eventually import eventually
 from tests.support.fake_claude import Drip, Hang, Wait, chunk, event, head, stopped, written
 
+#: Of each limit that a test reaches, only that one is short: a busy machine reaches no other before it.
+NO_START, NO_EVENT, NO_CONTENT = {"first_byte": 0.3}, {"idle": 0.3}, {"patience": 0.01}
+
 
 @pytest.mark.parametrize(
-    ("steps", "reason", "words"),
+    ("steps", "limits", "reason", "words"),
     [
-        ((Hang(),), "first_byte_timeout", "did not begin to answer"),
-        ((b"HTTP/1.1 200 OK\r\n", Drip(b"x-a: b\r\n", 0.02)), "first_byte_timeout", "did not begin to answer"),
-        ((head(), Hang()), "first_byte_timeout", "did not begin to answer"),
-        ((head(), Drip(PING, 0.02)), "first_byte_timeout", "did not begin to answer"),
-        ((*HALF, Hang()), "idle_timeout", "stalled"),
-        ((*HALF, Drip(chunk(b"data: "), 0.02)), "idle_timeout", "stalled"),
-        ((*HALF, Drip(PING, 0.02)), "idle_timeout", "nothing but pings"),
+        ((Hang(),), NO_START, "first_byte_timeout", "did not begin to answer"),
+        ((b"HTTP/1.1 200 OK\r\n", Drip(b"x-a: b\r\n", 0.02)), NO_START, "first_byte_timeout", "did not begin"),
+        ((head(), Hang()), NO_START, "first_byte_timeout", "did not begin to answer"),
+        ((head(), Drip(PING, 0.02)), NO_START, "first_byte_timeout", "did not begin to answer"),
+        ((*HALF, Hang()), NO_EVENT, "idle_timeout", "stalled"),
+        ((*HALF, Drip(chunk(b"data: "), 0.02)), NO_EVENT, "idle_timeout", "stalled"),
+        ((*HALF, Drip(PING, 0.02)), NO_CONTENT, "idle_timeout", "nothing but pings"),
     ],
 )
-def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason, words):
+def test_silence_drips_and_endless_pings_are_ended(fake, caller_with, steps, limits, reason, words):
     """A read timeout would never fire against most of these. Claude may have worked, so the failure is ambiguous."""
     fake.then(*steps)
+    hasty = caller_with(**limits)
 
     failure = hasty()
 
@@ -38,15 +42,15 @@ def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason, w
 
 def test_pings_extend_the_idle_timeout_up_to_a_limit(fake):
     """Claude may think for longer than the idle timeout."""
-    caller = Caller(fake.url, CallTimeouts(idle=1.0, patience=60.0, check_interval=0.02))
-    fake.then(*HALF, Drip(PING, 0.02, times=75), *stopped())
+    caller = Caller(fake.url, CallTimeouts(idle=2.0, patience=60.0, check_interval=0.02))
+    fake.then(*HALF, Drip(PING, 0.02, times=110), *stopped())
 
     assert isinstance(caller(), Completion)
     caller.messages.close()
 
 
 def test_the_call_timeout_holds_for_an_active_stream(fake):
-    caller = Caller(fake.url, CallTimeouts(call_timeout=0.4, check_interval=0.02))
+    caller = Caller(fake.url, CallTimeouts(call_timeout=2.0, check_interval=0.02))
     piece = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})
     fake.then(*HALF, Drip(piece, 0.02))
 
@@ -74,11 +78,17 @@ CANCEL = Failure(type=ErrorType.CANCELLED, message="cancelled", remedy=Remedy.FA
 @pytest.mark.parametrize("steps", [(Hang(),), (*HALF, Hang()), (*HALF, Drip(PING, 0.05))])
 def test_a_stop_takes_effect_without_an_event(fake, caller, steps):
     fake.then(*steps)
-    caller.messages.open()
-    timer = threading.Timer(0.2, lambda: setattr(caller, "verdict", CANCEL))
-    timer.start()
+
+    def stop():
+        """Once the call has come as far as it will."""
+        eventually(lambda: fake.books and (len(steps) == 1 or (caller.progress and caller.progress[-1].text)))
+        caller.verdict = CANCEL
+
+    thread = threading.Thread(target=stop)
+    thread.start()
 
     failure = caller()
+    thread.join()
 
     assert (failure.type, failure.message, failure.reason) == (ErrorType.CANCELLED, "cancelled", "cancel")
     assert (failure.sent, failure.ambiguous) == (True, True)

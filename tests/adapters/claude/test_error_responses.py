@@ -76,13 +76,13 @@ def test_low_credit_told_inside_a_stream_parks(fake, caller):
 def test_an_error_with_an_unexpected_body_is_classified_by_status(fake, caller, body):
     fake.then(head("502 Bad Gateway", kind="text/html") + (chunk(body) if body else b"") + END)
 
-    assert (caller().reason, caller.seconds < 5) == ("http_502", True)
+    assert (caller().reason, caller.seconds < 30) == ("http_502", True)
 
 
-def test_an_error_with_an_endless_body_is_classified_by_status(fake, hasty):
+def test_an_error_with_an_endless_body_is_classified_by_status(fake, caller_with):
     fake.then(head("529 Overloaded", kind="application/json"), chunk(b'{"type"'), Hang())
 
-    assert hasty().remedy is Remedy.THROTTLE
+    assert caller_with(call_timeout=2.0)().remedy is Remedy.THROTTLE
 
 
 def test_a_redirect_is_not_followed(fake, caller):

@@ -296,7 +296,7 @@ def test_a_call_is_accepted_once_when_the_headers_of_its_first_answer_arrive(fak
     thread.start()
     eventually(lambda: caller.accepted)
     answered.set()
-    thread.join(10)
+    thread.join(60)
 
     assert (len(caller.accepted), len(fake.books)) == (1, 2)
 

@@ -52,7 +52,7 @@ def test_a_bomb_kills_only_the_process(inspector: PdfInspector) -> None:
     began = time.monotonic()
 
     assert inspector.inspect(a_bomb()).pages is None
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert inspector.inspect(a_pdf(5)) == PdfInfo(pages=5)
 
 
@@ -67,7 +67,7 @@ def test_pdfs_that_take_for_ever_delay_no_other() -> None:
         "    sys.stdin.read(head['bytes'])\n"
         "    print(json.dumps({'result': {'pages': 1}, 'last': False}), flush=True)\n"
     )
-    lanes = (Lane(processes=2, seconds=0.1), Lane(processes=1, seconds=600.0))
+    lanes = (Lane(processes=2, seconds=1.0), Lane(processes=1, seconds=600.0))
     processes = BoundedProcesses(lanes=lanes, command=[sys.executable, "-c", program])
     inspector, results = PdfInspector(processes), list[PdfInfo]()
     threads = [threading.Thread(target=lambda n=n: inspector.inspect(b"for ever%d" % n), daemon=True) for n in range(9)]

@@ -171,7 +171,7 @@ def test_large_schemas_are_checked_one_at_a_time_and_never_fill_the_threads() ->
     def check(asked: Any) -> str | None:
         if len(asked["properties"]) > 10:
             checked.append(len(asked["properties"]))
-            go.wait(30)
+            go.wait(60)
         return None
 
     gate, refused = SchemaGate(check), list[Exception]()

@@ -1,7 +1,5 @@
 """Broken and malformed streams, and failed connections."""
 
-import socket
-
 import pytest
 
 from claude_relay.claude import CallTimeouts
@@ -10,6 +8,7 @@ from claude_relay.errors import StoreUnavailable
 from tests.support.claude_caller import HALF, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
 from tests.support.fake_claude import END, Hang, Reset, answer, chunk, event, head, started, stopped, written
+from tests.support.ports import refusing_port
 
 
 @pytest.mark.parametrize(
@@ -82,12 +81,10 @@ def test_an_answer_is_complete_even_if_the_connection_stays_open(fake, caller):
 
 
 def test_a_refused_connection_is_unambiguous():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    caller = Caller(f"http://127.0.0.1:{port}")
-
-    failure = caller()
-    caller.messages.close()
+    with refusing_port() as port:
+        caller = Caller(f"http://127.0.0.1:{port}")
+        failure = caller()
+        caller.messages.close()
 
     assert (failure.type, failure.remedy, failure.reason) == (ErrorType.UPSTREAM, Remedy.RETRY, "connect")
     assert (failure.sent, failure.ambiguous, caller.sent) == (False, False, [])

@@ -21,7 +21,7 @@ def sandbox():
 
 @pytest.fixture
 def caller(sandbox):
-    caller = Caller(sandbox.url, CallTimeouts(first_byte=5, idle=0.5, checkpoint=0, check_interval=0.02))
+    caller = Caller(sandbox.url)
     yield caller
     caller.messages.close()
 
@@ -68,7 +68,6 @@ def test_a_paused_call_is_continued(caller):
         ("stream-error", "stream_overloaded_error", "soon", True),
         ("break", "stream_cut", "soon", True),
         ("end-early", "stream_cut", "soon", True),
-        ("stall", "idle_timeout", "soon", True),
         ("refuse", "refusal", "fail", False),
     ],
 )
@@ -76,3 +75,12 @@ def test_the_faults_of_the_sandbox_are_classified(caller, orders, reason, remedy
     failure = caller(prompt=f"{reason} [sandbox: {orders}] [sandbox: long 200]")
 
     assert (failure.reason, failure.remedy.value, failure.ambiguous) == (reason, remedy, ambiguous)
+
+
+def test_a_stall_of_the_sandbox_is_an_idle_timeout(sandbox):
+    caller = Caller(sandbox.url, CallTimeouts(idle=0.5, check_interval=0.02))
+
+    failure = caller(prompt="[sandbox: stall] [sandbox: long 200]")
+    caller.messages.close()
+
+    assert (failure.reason, failure.remedy.value, failure.ambiguous) == ("idle_timeout", "soon", True)

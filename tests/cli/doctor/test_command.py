@@ -73,7 +73,7 @@ def test_on_a_terminal_a_fault_is_red_with_its_fix_below(workstation, extra, col
         while part := os.read(main_end, 65536):
             seen += part
 
-    assert process.wait(30) == 1
+    assert process.wait(60) == 1
     assert (b"\x1b[1;31mfail" in seen) == coloured and (b"\x1b" in seen) == coloured
     assert "→ claude-relay config init\r\n" in seen.decode()
     assert b"[31m" not in seen.replace(b"\x1b[1;31m", b"")

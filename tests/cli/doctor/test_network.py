@@ -15,6 +15,7 @@ from claude_relay.cli.doctor import network
 from claude_relay.config import Settings
 from tests.support.builders import a_completion, a_submission
 from tests.support.doctor import faults
+from tests.support.ports import refusing_port
 
 
 def test_destinations_are_connected_to():
@@ -25,7 +26,8 @@ def test_destinations_are_connected_to():
         assert wiring.probe_problem(allowed, url) is None
         assert "not public" in (wiring.probe_problem(Settings(), url) or "")
 
-    assert "no connection" in (wiring.probe_problem(allowed, url) or "")
+    with refusing_port() as port:
+        assert "no connection" in (wiring.probe_problem(allowed, f"http://127.0.0.1:{port}") or "")
     assert "looked up" in (wiring.probe_problem(allowed, "https://nowhere.invalid") or "")
 
 
@@ -43,7 +45,7 @@ def test_an_untrusted_certificate_is_reported():
         problem = wiring.probe_problem(
             Settings(allow_private_urls=("127.0.0.1",)), f"https://127.0.0.1:{listener.getsockname()[1]}"
         )
-        thread.join(5)
+        thread.join(60)
 
     assert "certificate is not valid" in (problem or "")
 

@@ -123,7 +123,7 @@ def test_a_real_standby_is_read_from_and_takes_over_when_it_is_promoted(run, doc
         url = standby.url(name)
         relay.submit(a_submission("late", webhook_url=None))
         monkeypatch.setenv("RELAY_STORE", url)
-        eventually(lambda: run("status", "late")[0] in (0, 75), within=30)
+        eventually(lambda: run("status", "late")[0] in (0, 75))
         with pytest.raises(StoreUnavailable, match="accepts no writes now: it is a standby"):
             PostgresStore(url, where="the store")
         code, output = run("submit", "hi", "--id", "refused")

@@ -18,7 +18,7 @@ def test_status_shows_the_url_of_the_store(run, store):
     code, output = run("status")
 
     assert code == 0 and "postgresql://postgres@127.0.0.1:" in output
-    assert run("status", "invoice-1")[0] == 0
+    assert "invoice-1" in run("status", "invoice-1")[1]
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_the_printed_backup_commands_of_the_server_work(run, store, cluster, tmp
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
     env = {"PATH": f"{binaries}:/usr/bin:/bin", "PGPASSWORD": cluster.password}
 
-    subprocess.run(dump[0], shell=True, check=True, env=env, timeout=60)
+    subprocess.run(dump[0], shell=True, check=True, env=env, timeout=200)
     cluster.run("DELETE FROM keys", url=store)
-    subprocess.run(restore[1], shell=True, check=True, env=env, timeout=60)
+    subprocess.run(restore[1], shell=True, check=True, env=env, timeout=200)
 
     assert "make" in run("keys", "list")[1]
     assert json.loads(run("status", "--json", "invoice-1")[1])["requestId"] == "invoice-1"
@@ -142,7 +142,7 @@ def start(daemon, store, tmp_path):
     }
     done = subprocess.run(
         [sys.executable, "-m", "claude_relay", daemon], env=env, cwd=tmp_path, capture_output=True, text=True,
-        timeout=60,
+        timeout=200,
     )  # fmt: skip
 
     return done.returncode, done.stdout + done.stderr
@@ -154,7 +154,7 @@ def complete(typed: str, **env: str) -> list[str]:
              "COMP_CWORD": str(len(words)), "PYTHONPATH": str(ROOT)}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "claude_relay"],
-        env={**os.environ, **request, **env}, capture_output=True, text=True, timeout=30,
+        env={**os.environ, **request, **env}, capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert done.stderr == ""
 

@@ -105,9 +105,11 @@ CREATE INDEX jobs_finished ON jobs (finished_at, id) WHERE finished_at IS NOT NU
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 -- Whether a kept job was made of a template.
 CREATE INDEX jobs_template ON jobs (template, owner) WHERE template IS NOT NULL;
--- The rows of a collection in their order, and by state: results, counts, and whether one has not ended.
+-- The rows of a collection in their order: results and counts. By state those that have not completed: whether one is
+-- left, and which have failed; most rows are in that index only while they wait and run.
 CREATE UNIQUE INDEX jobs_row ON jobs (collection, row_no) WHERE collection IS NOT NULL;
-CREATE INDEX jobs_row_state ON jobs (collection, state, row_no) WHERE collection IS NOT NULL;
+CREATE INDEX jobs_row_state ON jobs (collection, state, row_no)
+WHERE collection IS NOT NULL AND state <> 'completed';
 
 CREATE TABLE requests (
     job_id              TEXT COLLATE "C" PRIMARY KEY,
@@ -121,7 +123,7 @@ CREATE TABLE requests (
     warnings            TEXT COLLATE "C",
     request_digest      BYTEA NOT NULL,  -- of `request`: see `core.digests`
     digest              BYTEA NOT NULL,  -- of the others
-    variables           TEXT COLLATE "C",  -- of a row of a collection
+    variables           TEXT COLLATE "C",  -- of a row of a collection: see `sql/row_variables.py`
     traceparent         TEXT COLLATE "C"
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
