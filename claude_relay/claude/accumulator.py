@@ -299,7 +299,7 @@ def has_more_than_text(blocks: list[dict[str, Any]]) -> bool:
 
 
 def _name(value: Any) -> str:
-    """An id, a model or a reason as gateways send it, in a form that a column and a label of the metrics can hold."""
+    """An id, a model or a reason of a gateway, as a column and a label can hold it."""
     text = _whole_characters(value[:_NAME]) if isinstance(value, str) else ""
 
     return text if text.isprintable() else "".join(filter(str.isprintable, text))
