@@ -99,8 +99,8 @@ prove-n8n: $(READY) ## run the workflows for n8n in a real n8n (ARGS='--rows N -
 prove-crash: $(READY) ## fail every statement, and walk random orders of events (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_crash_walk.py tests/faults/test_relay_machine.py tests/faults/test_batch_machine.py $(ARGS)
 
-prove-flat: $(READY) ## compare the work of each use case with a thousand jobs and with a million
-	@$(PYTEST) --proof --timeout 1800 tests/contract/test_flat.py -k visits $(ARGS)
+prove-flat: $(READY) ## compare the work of each use case and page with a thousand jobs and with a million (ARGS='--keep-stores FOLDER')
+	@$(PYTEST) --proof --timeout 3600 tests/contract/test_flat.py tests/dashboard/test_flat_pages.py -k 'visits or no_page' $(ARGS)
 
 prove-retention: $(READY) ## erase a million jobs while another thread submits (ARGS='--jobs N --postgres --limit MS')
 	@"$(PY)" -m tests.faults.retention $(ARGS)

@@ -20,12 +20,12 @@ def facts(folder: Path) -> dict[str, str]:
         "processor": f"{os.cpu_count()} × {cpu[1] if cpu else platform.machine()}",
         "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "unknown",
         "system": f"{platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}",
-        "fdatasync of 4 KiB": f"{_sync(folder) * 1e3:.2f} ms at the median",
+        "fdatasync of 4 KiB": f"{sync_seconds(folder) * 1e3:.2f} ms at the median",
         "load before the run": f"{busy:.1f}" + (": busy, so that only ratios count" if busy > 0.5 else ""),
     }
 
 
-def _sync(folder: Path) -> float:
+def sync_seconds(folder: Path) -> float:
     """The median time of an append with fdatasync, in seconds."""
     path, samples = folder / "sync.probe", []
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)

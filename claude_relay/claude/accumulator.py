@@ -29,6 +29,10 @@ CHARACTERS_PER_TOKEN = 3.5
 MAX_TOKENS = 10**12
 
 
+#: Characters of a name.
+_NAME = 200
+
+
 class MalformedStream(Exception):
     """The stream violates the protocol."""
 
@@ -150,12 +154,12 @@ class MessageAccumulator:
                     self._write(block, piece)
         elif kind == "message_start":
             message = event["message"]
-            self.message_id, self.model = _text_or(message.get("id")), _text_or(message.get("model"))
+            self.message_id, self.model = _name(message.get("id")), _name(message.get("model"))
             self._count(message.get("usage"))
             self.started = True
         elif kind == "message_delta":
             delta = event["delta"]
-            self.stop_reason = _text_or(delta.get("stop_reason")) or self.stop_reason
+            self.stop_reason = _name(delta.get("stop_reason")) or self.stop_reason
             self.stop_details = _whole_values(dict(delta.get("stop_details") or self.stop_details))
             self.counted = "output_tokens" in self._count(event.get("usage"))
         elif kind == "message_stop":
@@ -294,8 +298,11 @@ def has_more_than_text(blocks: list[dict[str, Any]]) -> bool:
     return any(block.get("type") != "text" or block.get("citations") for block in blocks)
 
 
-def _text_or(value: Any, default: str = "") -> str:
-    return _whole_characters(value) if isinstance(value, str) else default
+def _name(value: Any) -> str:
+    """An id, a model or a reason of a gateway, as a column and a label can hold it."""
+    text = _whole_characters(value[:_NAME]) if isinstance(value, str) else ""
+
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 def _whole_characters(text: str) -> str:

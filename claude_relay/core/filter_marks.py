@@ -1,5 +1,5 @@
 """
-Marks of the search index for the filters of a list: of each value of a job, and each pair.
+Marks of the search index for filters: one for each value of a job, and one for each two.
 
 So a list by any two filters reads the jobs that match both, and no others, however many jobs there are. As with marks
 of texts, an entry may have too many of them, and never too few.
@@ -47,7 +47,7 @@ class Facts:
 
 
 def marks_of(job: Facts) -> Iterator[int]:
-    """The marks of a job; of its owner only those of pairs, as it has one by itself."""
+    """The marks of a job; that of its owner alone is `search_index.owner_mark`."""
     values = {
         "owner": [job.owner],
         "group": [job.group],

@@ -52,7 +52,7 @@ _FORM_NAMES = {"systemPrompt": "system", "files": "file", "rows": "file", "jobs"
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A form that was refused: the values that were typed, and the problems of each field."""
+    """The values of a form that was refused, and the problems of its fields."""
 
     act: str
     form: Form = field(repr=False)
@@ -73,6 +73,25 @@ class Refusal:
             text=str(error),
             wrong={name: "; ".join(some[:3]) for name, some in wrong.items()},
         )
+
+    def typed(self, act: str, name: str, otherwise: Any = "") -> str:
+        """The value of a field: what was typed if that form was refused, else another one."""
+        if self.text and self.act == act:
+            return self.form.raw(name)
+
+        return "" if otherwise is None else str(otherwise)
+
+    def ticked(self, act: str, name: str, value: str, otherwise: bool) -> bool:
+        """Whether a box of a form is ticked, likewise."""
+        return value in self.form.all(name) if self.text and self.act == act else otherwise
+
+    def problem(self, act: str, name: str) -> str:
+        """The problem of a field of a form, if that form was refused."""
+        return self.wrong.get(name, "") if self.act == act else ""
+
+
+#: Of a page whose forms were not refused.
+NO_REFUSAL = Refusal(act="", form=Form({}), text="", wrong={})
 
 
 def read_form(req: falcon.Request, *, limit: int) -> Form:

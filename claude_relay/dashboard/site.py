@@ -22,7 +22,7 @@ from ..core.keys import Scope
 from ..core.text.rates import Rate
 from ..errors import Busy, Conflict, Forbidden, InvalidRequest, NotFound, RelayError
 from ..services import JobRef, Relay
-from .forms import Form, Refusal, read_form
+from .forms import NO_REFUSAL, Form, Refusal, read_form
 from .rendering import clipped, environment
 from .session import LIFETIME, Sealer, Session, Sessions
 from .static_files import StaticFiles
@@ -65,7 +65,7 @@ class Visit:
         self._site, self._session = site, session
         self.req, self.resp, self.caller = req, resp, caller
         self.token = "" if session is None else site.sessions.token(session)
-        self.refusal: Refusal | None = None
+        self.refusal = NO_REFUSAL
 
     @property
     def owner(self) -> str | None:
@@ -131,24 +131,6 @@ class Visit:
 
         return self.refusal.text
 
-    def typed(self, act: str, name: str, otherwise: Any = "") -> str:
-        """The value of a field: what was typed if that form was refused, else another one."""
-        if self.refusal is not None and self.refusal.act == act:
-            return self.refusal.form.raw(name)
-
-        return "" if otherwise is None else str(otherwise)
-
-    def ticked(self, act: str, name: str, value: str, otherwise: bool) -> bool:
-        """Whether a box of a form is ticked, likewise."""
-        if self.refusal is not None and self.refusal.act == act:
-            return value in self.refusal.form.all(name)
-
-        return otherwise
-
-    def wrong(self, act: str, name: str) -> str:
-        """The problem of a field of a form that was refused."""
-        return self.refusal.wrong.get(name, "") if self.refusal is not None and self.refusal.act == act else ""
-
     def ref(self, request_id: str) -> JobRef:
         """A job that the page's path names."""
         return self.caller.ref(request_id, self.param("owner") or None)
@@ -162,7 +144,7 @@ class Visit:
     def render(self, template: str, title: str, **values: Any) -> None:
         """Answer with a page, or with its changing part."""
         notice = None if self.live else self._site.take_notice(self.req, self.resp)
-        if self.refusal is not None and not {"problem", "problems"} & values.keys():
+        if self.refusal.text and not {"problem", "problems"} & values.keys():
             notice = {"text": self.refusal.text, "bad": True}
         layout = "part.html" if self.live else "base.html"
         self._site.send(self.resp, template, title=title, visit=self, layout=layout, notice=notice, **values)

@@ -62,6 +62,10 @@ class ClockStepStore:
 
         self._store.write_later(self._checked(work), agreed, ahead=ahead)
 
+    def clock(self) -> float:
+        """That of the store."""
+        return self._store.clock()
+
     def _checked(self, work: Callable[[Transaction], T]) -> Callable[[Transaction], _Stepped[T]]:
         def checked(tx: Transaction) -> _Stepped[T]:
             if tx is self._unstepped:

@@ -261,7 +261,7 @@ class CollectionActions:
         return [
             each
             for each in tx.collections_in(Phase.CLOSED, cancelled=True)
-            if (each.cancel_requested_at or 0.0) < stale_at and _is_left(tx, each)
+            if each.cancel_requested_at is not None and each.cancel_requested_at < stale_at and _is_left(tx, each)
         ]
 
     @query

@@ -21,6 +21,7 @@ from ..core.jobs.submission import WebhookTarget
 from ..core.wire import timestamp
 from ..errors import Damaged, LeaseLost
 from . import damage
+from .due_floors import DueFloors
 from .holds import paused_destinations
 from .transactions import query, transaction
 from .types import ClaimedDelivery
@@ -46,6 +47,7 @@ class Deliveries:
         self._context, self._gone_endpoints = context, gone
         self._store = context.store
         self._seen_due: Sequence[DueDestination] = ()  # by the last `next_due`: what a claim will probably read
+        self._floors = DueFloors()
         self._has_erasable_rows = False
 
     def claim(
@@ -79,8 +81,17 @@ class Deliveries:
     @query
     def next_due(self, tx: ReadTransaction) -> float | None:
         """The earliest time, in seconds since 1970, at which a delivery may be sent; None where none waits for one."""
-        due = _due_destinations(tx)
-        self._seen_due = due
+        return self._next_due(tx)
+
+    @query
+    def seconds_until_due(self, tx: ReadTransaction) -> float | None:
+        """As `next_due`, from now on: the clock of this machine may be another one than the store's."""
+        due_at = self._next_due(tx)
+
+        return None if due_at is None else due_at - tx.now
+
+    def _next_due(self, tx: ReadTransaction) -> float | None:
+        due = self._seen_due = _due_destinations(tx, self._floors.at(tx.now))
 
         return destinations.next_check_at(due, _failing_destinations(tx)) if due else None
 
@@ -165,9 +176,11 @@ class Deliveries:
         for sent, reply in replies:
             self._look_up_attempt(reads, sent, reply)
         _failing_destinations(reads)
-        _due_destinations(reads)
+        floors = self._floors.floors
+        _due_destinations(reads, floors)
         for due in sorted(self._seen_due, key=lambda due: due.due_at)[:limit]:
-            reads.due_deliveries(due.destination, limit=_most(due.destination, limit, at_once, quick))
+            most = _most(due.destination, limit, at_once, quick)
+            _first_due(reads, due.destination, floors, limit=most)
 
     @transaction(ahead=_look_up_exchange)
     def _exchange(
@@ -202,7 +215,9 @@ class Deliveries:
         quick: Mapping[str, int],
     ) -> Sequence[ClaimedDelivery]:
         failing = _failing_destinations(tx)
-        dues = self._seen_due = _due_destinations(tx)
+        floors = self._floors.at(tx.now)
+        dues = self._seen_due = _due_destinations(tx, floors)
+        self._floors.update(dues, known=floors, now=tx.now)
         dues = [
             due if due.destination in failing else replace(due, busy=max(0, due.busy - freed[due.destination]))
             for due in dues
@@ -215,7 +230,7 @@ class Deliveries:
             destination = failing.get(name)
             healthy = destination is None or not (destination.slowed or destination.recovering)
             if healthy:  # read up to the same number each time: it is announced before the shares are known
-                due = tx.due_deliveries(name, limit=_most(name, limit, at_once, quick))[:share]
+                due = _first_due(tx, name, floors, limit=_most(name, limit, at_once, quick))[:share]
             else:
                 due = _best_probes(tx, name, share)
             tx.prefetch(functools.partial(_look_up_deliveries, due=due))
@@ -310,11 +325,16 @@ def _token(sent: ClaimedDelivery) -> str:
     return sent.delivery.lease.token if sent.delivery.lease else ""
 
 
-def _due_destinations(tx: ReadTransaction) -> Sequence[DueDestination]:
+def _due_destinations(tx: ReadTransaction, floors: Mapping[str, float]) -> Sequence[DueDestination]:
     """The destinations with pending deliveries, without those that an operator has paused."""
     paused = paused_destinations(tx)
 
-    return [due for due in tx.due_destinations() if due.destination not in paused]
+    return [due for due in tx.due_destinations(floors) if due.destination not in paused]
+
+
+def _first_due(tx: ReadTransaction, name: str, floors: Mapping[str, float], *, limit: int) -> Sequence[Delivery]:
+    """The deliveries to a destination that are due for longest."""
+    return tx.due_deliveries(name, limit=limit, since=floors.get(name, float("-inf")))
 
 
 def _failing_destinations(tx: ReadTransaction) -> dict[str, Destination]:

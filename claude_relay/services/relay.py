@@ -174,6 +174,10 @@ class Relay:
         """Write a consistent copy of the complete store while work goes on."""
         self._store.backup(target)
 
+    def clock(self) -> float:
+        """The time of the store, which several machines share: for what is compared with times in it."""
+        return self._store.clock()
+
     def close(self) -> None:
         """Finish pending writes and close the store and the notifier."""
         self._store.close()

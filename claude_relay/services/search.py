@@ -94,10 +94,9 @@ class Search:
         """
         Jobs that match all but the text, newest first, in steps.
 
-        Of each step the ids, the last id that was looked at, and the work.
-
-        The first ones are the newest of all, as what is frequent is among them; then the index names the others. None
-        for the last id: there are no more.
+        Each step has their ids, the last id that was looked at, and the work that it took. The first ones are the
+        newest of all, as what is frequent is among them; then the index names the others. None for the last id: there
+        are no more.
         """
         cursor, rows_read = which.before, _FIRST_STEP
         while True:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import StoreUnavailable
 from ..ports import Ahead, Transaction
-from .sql import tallies
+from .folding import fold
 from .sql.insert_buffer import InsertBuffer, NewRows
 from .sql.lookahead import NOW, FetchedRows, Lookup, has_key
 from .sql.reads import Reads
@@ -43,8 +44,8 @@ _PATIENCE, _ENOUGH = 0.02, 16
 _FADE = 0.9
 #: From such a wait for the lock on, in seconds, a group waits as long for more functions, and the longest such wait.
 _BUSY, _LONGEST = 0.003, 0.02
-#: The rows of `tallies` are folded after this many commits of a process.
-_FOLD_EVERY = 256
+#: The rows of `tallies`, and the parts of `costs`, are folded after this many commits of a process.
+_FOLD_EVERY, _COMMITS_A_PART = 256, 64
 
 
 class Session(Protocol):
@@ -126,6 +127,7 @@ class GroupCommitWriter:
         self._last_group = 1
         self._crowd = 1.0  # the largest of the last groups, of which older ones count less
         self._groups = 0
+        self._name = uuid.uuid4().hex[:12]
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -193,22 +195,9 @@ class GroupCommitWriter:
             self._session.after_commit()
             self._groups += 1
             if self._groups % _FOLD_EVERY == 0:
-                self._fold_numbers()
+                fold(self._session)
             self._last_group = len(group) + len(self._queue)
             self._crowd = max(self._last_group, self._crowd * _FADE)
-
-    def _fold_numbers(self) -> None:
-        """Replace the rows of `tallies` by one for each number; after an error they stay until the next time."""
-        session = self._session
-        try:
-            session.begin(())
-            [(last,)] = session.run(tallies.LAST, ())
-            for sql in tallies.FOLD if last else ():
-                session.run(sql, (last,))
-            session.commit((), ())
-        except Exception as exc:
-            log.info("numbers of jobs were not folded", extra={"error": str(session.translate(exc))})
-            session.rollback()
 
     def _next_group(self) -> Sequence[_Work]:
         """
@@ -216,8 +205,8 @@ class GroupCommitWriter:
 
         Callers that were answered together come back together. A commit has a cost of its own, so that few large ones
         are cheaper than many small ones; but while all callers wait for one commit, no request is read. So one half is
-        written while the other is on its way (*measured*, 16 connections: a fifth more 202s a second than with all that
-        are queued). A single caller never waits, and callers that do not come back are waited for once.
+        written while the other is on its way, where the machine has a processor for it (*measured*: docs/adr/0003). A
+        single caller never waits, and callers that do not come back are waited for once.
         """
         self._wait_for(1)
         busy, most = 0.0, _MAX_GROUP
@@ -302,7 +291,7 @@ class GroupCommitWriter:
             now = session.now()  # one time for all
             fetched = FetchedRows(now)
             fetched.put(lookups, rows)
-            new_jobs = InsertBuffer(session.run, session.add, fetched)
+            new_jobs = InsertBuffer(session.run, session.add, fetched, part=self._part())
             tx = Writes(new_jobs.run_after_flush, now, self._cipher, new_jobs, self._prefetcher(new_jobs, fetched))
             outcomes = [execute(work, tx, new_jobs) for work, *_ in group]
             try:
@@ -318,6 +307,15 @@ class GroupCommitWriter:
             raise
 
         return outcomes
+
+    def _part(self) -> str:
+        """
+        The part of the sums of costs that this process writes now: another one after some commits.
+
+        While another client of PostgreSQL has a snapshot open, every version of a row stays, and an UPDATE passes over
+        all of them.
+        """
+        return f"{self._name}.{self._groups // _COMMITS_A_PART}"
 
     def _prefetcher(self, new_jobs: InsertBuffer, fetched: FetchedRows) -> Callable[[Ahead], None]:
         def prefetch(ahead: Ahead) -> None:

@@ -9,7 +9,6 @@ import secrets
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -103,12 +102,13 @@ def make_app(
         stopping=stopping,
         texts=text_source(settings),
         tracer=tracer,
+        clock=relay.clock,
         dashboard=dashboard(settings, relay, intake),
     )
 
 
 def dashboard(
-    settings: Settings, relay: Relay, intake: IntakeContext, clock: Callable[[], float] = time.time
+    settings: Settings, relay: Relay, intake: IntakeContext, clock: Callable[[], float] | None = None
 ) -> MountDashboard | None:
     """The dashboard of these settings; None without a key to log in with."""
     from ..dashboard.mount import mount
@@ -117,7 +117,7 @@ def dashboard(
         return None
 
     return lambda app, verifier, hub: mount(
-        app, relay, settings, intake=intake, verifier=verifier, hub=hub, clock=clock
+        app, relay, settings, intake=intake, verifier=verifier, hub=hub, clock=clock or relay.clock
     )
 
 

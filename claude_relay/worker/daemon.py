@@ -120,6 +120,7 @@ class Daemon:
             meters=self._meters,
             tracer=tracer,
             checkpoints=self._checkpoints,
+            clock=relay.clock,
         )
         self._ready = ready
         self._dispatcher = Dispatcher(
@@ -137,7 +138,7 @@ class Daemon:
             relay, sender, worker=self.id, secrets=settings.webhook_secret, meters=self._meters, tracer=tracer
         )
         self._batch_runner = BatchRunner(
-            relay, batches, files, worker=self.id, news=self._deliveries.wake, tracer=tracer
+            relay, batches, files, worker=self.id, news=self._deliveries.wake, tracer=tracer, clock=relay.clock
         )
         self._maintenance = MaintenanceThread(
             relay,
@@ -311,7 +312,7 @@ class Daemon:
             host=socket.gethostname(),
             pid=os.getpid(),
             started_at=self._started_at,
-            seen_at=time.time(),
+            seen_at=self._relay.clock(),
             slots=self._settings.concurrency,
             running=len(self._in_flight),
         )

@@ -100,14 +100,14 @@ class DeliverySender:
             free = SENDERS - len(self._in_flight) + len(replies)
             waiting = sum(map(len, self._waiting.values()))
             quick = self._quick_destinations(replies)
-        if (replies or free < SENDERS) and (wait := self._claimed_at + _GATHER - self._monotonic()) > 0:
-            return wait
+        if (replies or free < SENDERS) and (pause := self._claimed_at + _GATHER - self._monotonic()) > 0:
+            return pause
         # A reply is recorded, and its successor claimed with it; without one there may be nothing to claim.
         if not replies:
-            due = self._relay.deliveries.next_due() if free else None
-            if due is None:
+            wait = self._relay.deliveries.seconds_until_due() if free else None
+            if wait is None:
                 return _POLL
-            if (wait := due - self._clock()) > 0:
+            if wait > 0:
                 return min(_POLL, max(0.005, wait))
 
         claimed = self._exchange(replies, limit=free, senders=SENDERS - waiting, quick=quick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import threading
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def test_wait_exits_5_when_a_row_failed_and_retry_runs_it_again(where, run, tabl
     assert "Next: claude-relay table retry j --row 2 " in run("why", "j:2")[1]
     assert run("table", "retry", "j")[0] == 9  # not confirmed
     assert run("table", "retry", "j", "--yes")[0] == 0
-    eventually(lambda: json.loads(run("table", "status", "j", "--json")[1])["status"] == "completed", within=10)
+    eventually(lambda: json.loads(run("table", "status", "j", "--json")[1])["status"] == "completed")
     assert run("table", "retry", "j", "--row", "1", "--yes")[0] == 0
     assert run("table", "status", "nope")[0] == 3
 
@@ -226,3 +227,19 @@ def test_no_half_of_a_table_is_run_where_a_piece_is_refused(where, run, relay, t
     )
     status = json.loads(run("table", "status", "j", "--json")[1])
     assert (status["status"], status["total"], status["failed"]) == ("failed", 4, 4)
+
+
+def test_the_cost_as_csv_by_every_name_also_by_one_that_is_missing(where, run, template, relay: Relay) -> None:
+    """CASES A14: jobs without a template, and a label that a spreadsheet would run."""
+    assert run("submit", "-t", "les", "-v", "text", "x", "--id", "with")[0] == 0
+    assert run("submit", "hei", "--id", "without")[0] == 0
+    for item in relay.execution.claim("w", limit=2):
+        relay.execution.complete(item, a_completion(model="=cmd()"))
+    for by in ("key", "model", "group", "mode", "template", "day"):
+        code, out, err = run("cost", "--by", by, "--csv")
+        rows = list(csv.DictReader(out.splitlines()))
+
+        assert code == 0, err
+        assert sum(int(row["calls"]) for row in rows) == 2
+        assert {row[by] for row in rows} >= {"template": {"", "les@1"}, "group": {"default"}}.get(by, set())
+        assert not any(row[by].startswith("=") for row in rows)

@@ -13,19 +13,24 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.deliveries.delivery import Reply, destination_of
+from claude_relay.core.deliveries.transitions import claim as claim_delivery
+from claude_relay.core.deliveries.transitions import open_delivery
 from claude_relay.core.files.uploaded import UploadedFile
 from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
+from claude_relay.core.jobs.job import Lease
 from claude_relay.core.jobs.submission import encode_long_prompt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.clock_step import read_clocks
+from claude_relay.storage.folding import fold
 from claude_relay.storage.sqlite import connection
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.places import Place, open_at
+from tests.support.together import wait_until_idle
 
 
 @pytest.fixture
@@ -473,3 +478,55 @@ def test_the_texts_of_many_calls_are_read_at_once(relay: Relay) -> None:
     relay.execution.complete(first, a_completion("short"))
     relay.execution.complete(second, a_completion("ø" * 300_000))
     assert {job_id: text.text for job_id, text in feed.final_texts(ids).items()} == {ids[0]: "short"}
+
+
+def test_the_parts_of_a_sum_of_costs_become_one(relay: Relay, store: Store, place: Place, clock: Clock) -> None:
+    """Each process adds to a part of its own; a fold changes no sum, also where no price is known."""
+    relay.submit(a_submission("r"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    call = replace(claimed.call, sent=True, ended_at=1.0, outcome="completed", usage={"input_tokens": 10})
+    other = open_at(place, clock)
+    for number, usd in enumerate((0.25, None, 0.5, 1.0)):
+        ended = replace(call, cost_usd=usd)
+        (store, other)[number % 2].write(lambda tx, ended=ended: tx.add_spend("2026-11-30", claimed.job, ended))
+    before, rows = store.read(_sums), [store.read(_rows_of_costs)]
+    for _ in range(2):
+        wait_until_idle(store)
+        fold(store._writer._session)
+        rows.append(store.read(_rows_of_costs))
+        assert store.read(_sums) == before
+    other.close()
+
+    assert rows == [2, 1, 1]
+    spent, summary = before
+    assert (spent, summary.calls, summary.input_tokens, summary.unpriced) == ({"admin": 1.75}, 4, 40, 1)
+
+
+def _sums(tx: Any) -> tuple[dict[str, float], Any]:
+    [(_, summary)] = tx.costs_by_outcome()
+    return tx.spent("2026-11-30"), summary
+
+
+def _rows_of_costs(tx: Any) -> int:
+    return int(tx._run("SELECT count(*) FROM costs", ())[0][0])
+
+
+def test_deliveries_of_a_destination_are_read_from_a_time_on(relay: Relay, store: Store, clock: Clock) -> None:
+    """Of a named destination only those that are due from then on; of others, before and after it, all."""
+    names = [f"https://{letter}.example:443" for letter in "abcde"]
+    relay.submit(a_submission("r"))
+    [job] = store.read(lambda tx: tx.find("r", "admin"))
+    for run, (name, due_at) in enumerate(((name, due_at) for name in names for due_at in (10.0, 20.0, 30.0)), start=1):
+        made = open_delivery(replace(job, run=run), f"{name}/x", identity=f"d-{run}", now=due_at, due_at=due_at)
+        store.write(lambda tx, made=made: tx.add_delivery(made))
+    hosts = [destination_of(f"{name}/x") for name in names]
+    floors = {hosts[1]: 15.0, hosts[3]: 31.0, "https://none.example": 5.0}
+    due = {each.destination: each.due_at for each in store.read(lambda tx: tx.due_destinations(floors))}
+
+    assert due == {hosts[0]: 10.0, hosts[1]: 20.0, hosts[2]: 10.0, hosts[4]: 10.0}
+    [first, _] = store.read(lambda tx: tx.due_deliveries(hosts[1], limit=9, since=15.0))
+    assert first.due_at == 20.0
+    lease = Lease(worker="w", token="t", expires_at=clock.now)
+    store.write(lambda tx: tx.save_delivery(claim_delivery(first, lease=lease, now=tx.now)))
+    [after] = [each for each in store.read(lambda tx: tx.due_destinations(floors)) if each.destination == hosts[1]]
+    assert (after.due_at, after.busy, after.oldest) == (30.0, 1, 20.0)

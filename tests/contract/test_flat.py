@@ -20,6 +20,7 @@ from claude_relay.core.search_index import ERA_JOBS
 from claude_relay.errors import Conflict
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay, search
+from claude_relay.storage.folding import fold
 from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_submission
@@ -393,7 +394,7 @@ def test_numbers_are_what_a_count_returns(store: Store) -> None:
     for _ in range(2):
         assert store.read(kept_numbers) == store.read(counted_numbers)
         wait_until_idle(store)
-        store._writer._fold_numbers()
+        fold(store._writer._session)
     rows = store.read(
         lambda tx: tx._run("SELECT count(*), count(DISTINCT kind || state || grp || owner) FROM tallies", ())
     )

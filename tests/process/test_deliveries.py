@@ -250,7 +250,7 @@ def test_listen_shows_whether_signatures_are_valid(tmp_path: Path) -> None:
         assert f"RELAY_ALLOW_PRIVATE_URLS={match.group(1)} " in listener.output()
         submit(rig, match.group(0), "r-1")
         eventually(lambda: "r-1\tcompleted\tsignature valid" in listener.output(), within=60)
-        rig.http.post(match.group(0), json={"requestId": "r-2"}, headers={"webhook-id": "x"}, timeout=10)
+        rig.http.post(match.group(0), json={"requestId": "r-2"}, headers={"webhook-id": "x"}, timeout=60)
         eventually(lambda: "r-2\t?\tsignature NOT VALID" in listener.output(), within=60)
 
 

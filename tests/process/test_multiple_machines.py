@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,7 @@ import requests
 
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Pause, Wait, answer, head, started, stopped, written
+from tests.support.faketime import FakeTime
 from tests.support.postgres import Cluster
 from tests.support.receiver import Receiver
 from tests.support.rig import CONT, STOP, Process, Rig
@@ -237,3 +239,23 @@ def test_an_outage_of_the_server_is_one_alert_one_notice_and_one_line(
     assert [(each["alert"], each["status"]) for each in sent] == [("store_away", "open"), ("store_away", "resolved")]
     for name, output in logs.items():
         assert output.count("store unavailable") == 1, (name, output)
+
+
+@pytest.mark.parametrize("by, side", [(3600, "ahead of"), (-3600, "behind")])
+def test_a_server_whose_clock_is_an_hour_off_delays_nothing(
+    tmp_path: Path, upstream: FakeClaude, hook: Receiver, by: int, side: str
+) -> None:
+    """The daemons say so with the cure; a job starts, waits and is delivered as ever, signed with the time of here."""
+    with Cluster(env=FakeTime.fixed(by)) as cluster:
+        url = cluster.start().database()
+        with a_rig(tmp_path, url, upstream, RELAY_WEBHOOK_SECRET=f"whsec_{'c2VjcmV0' * 4}").start() as rig:
+            for name, more in (("now", {}), ("later", {"delay": "2s"})):
+                rig.submit({"prompt": name, "requestId": name, "webhookUrl": hook.url(f"/{name}"), **more})
+            posts = hook.wait_for(2)
+            created = datetime.fromisoformat(rig.status("now")["createdAt"]).timestamp()
+            said = [process.output() for process in (rig.api, rig.worker)]
+
+    assert {post.json["requestId"] for post in posts} == {"now", "later"}
+    assert all(abs(float(post.headers["webhook-timestamp"]) - time.time()) < 60 for post in posts)
+    assert abs(created - by - time.time()) < 60
+    assert all(f"s {side} this machine's" in output and "set-ntp true" in output for output in said)

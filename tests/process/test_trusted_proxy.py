@@ -23,7 +23,7 @@ def test_headers_of_a_trusted_network_are_believed_and_no_others(tmp_path: Path,
             "X-Forwarded-Host": "relay.example.com",
             "X-Forwarded-For": "192.0.2.9",
         }
-        answer = rig.http.post(f"{rig.url}/api/claude", json={"prompt": "Hei"}, headers=headers, timeout=20)
+        answer = rig.http.post(f"{rig.url}/api/claude", json={"prompt": "Hei"}, headers=headers, timeout=60)
 
         assert answer.status_code == 202
         assert answer.json()["statusUrl"].startswith("https://relay.example.com/") is believed

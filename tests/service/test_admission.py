@@ -65,6 +65,17 @@ def test_a_full_queue_that_drains_takes_jobs_again(relay: Relay, admission: Admi
     assert isinstance(admission.refusal(1, "a"), QueueFull)
 
 
+def test_a_refusal_says_whose_share_is_full_and_when_to_come_back(relay: Relay, admission: Admission) -> None:
+    """A list of requests is refused as a whole, where one alone would be taken."""
+    submit(relay, "a", "a1", "a2", "a3")
+    refused = admission.refusal(3, "a")
+
+    assert isinstance(refused, QueueFull) and refused.retry_after == 30
+    assert str(refused).startswith("the queue has no room for 3 more jobs: 3 jobs wait (RELAY_MAX_QUEUE 4), 3 of them")
+    assert admission.refusal(1, "a") is None
+    assert str(admission.refusal(1, "a")).startswith("the queue is full: 4 jobs wait")
+
+
 def test_a_queue_takes_as_many_jobs_as_have_ended_for_ever(relay: Relay, admission: Admission, seconds: Clock) -> None:
     """CASES M2: what was taken before is not counted twice, however often the queue fills and drains."""
     submit(relay, "b", "b1")

@@ -254,7 +254,9 @@ def test_a_retry_that_died_half_way_is_continued(store: Store, relay: Relay, clo
 
 
 def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, clock: Clock) -> None:
+    """After some seconds, in which its own process may be at it; a row that runs is stopped too."""
     create(relay, clock, 120)
+    [running] = relay.execution.claim("w", limit=1)
     real = relay.collection_actions._cancel_step
 
     def die(*args: Any) -> None:
@@ -266,9 +268,26 @@ def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, cl
         relay.collection_actions.cancel(C)
     fresh = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(1))
     assert fresh.execution.claim("w", limit=200) == []
+    fresh.collection_actions.tend()
+    rows = store.read(lambda tx: tx.rows(str(running.job.collection), limit=200))
+    assert not any(row.state.final for row in rows)
     clock.advance(61)
     fresh.collection_actions.tend()
-    assert [(body["failed"], body["status"]) for body in callbacks(fresh)] == [(120, "failed")]
+    assert fresh.execution.cancel_requests("w") == [running.job.id]
+    fresh.execution.complete(running, a_completion())
+    assert [(body["failed"], body["completed"]) for body in callbacks(fresh)] == [(119, 1)]
+
+
+def test_a_cancel_that_reached_no_row_stops_one_that_runs(relay: Relay, clock: Clock) -> None:
+    """Its process died between the mark of the collection and that of the row."""
+    create(relay, clock, 1)
+    [running] = relay.execution.claim("w", limit=1)
+    relay.collection_actions._begin_cancel(C)
+    clock.advance(61)
+    assert relay.execution.cancel_requests("w") == []
+    relay.collection_actions.tend()
+
+    assert relay.execution.cancel_requests("w") == [running.job.id]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
@@ -528,3 +547,13 @@ def test_the_delivery_of_an_earlier_generation_is_not_that_of_the_present_one(re
     assert relay.collections.show(C)["delivery"]["status"] == "pending"
     clock.advance(2)
     assert callbacks(relay)[0]["generation"] == 2
+
+
+def test_a_close_that_is_repeated_under_its_key_is_the_same_close(relay: Relay, clock: Clock) -> None:
+    """Its answer may have been lost; another request finds the collection closed."""
+    create(relay, clock, 1, open=True)
+
+    assert relay.collections.close(C, key="k") is False
+    assert relay.collections.close(C, key="k") is True
+    with pytest.raises(Conflict):
+        relay.collections.close(C, key="other")

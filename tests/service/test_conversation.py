@@ -260,3 +260,14 @@ def test_a_refused_submission_does_not_stop_the_others(relay: Relay) -> None:
 
     assert [isinstance(result, RelayError) for result in results] == [True, False]
     assert relay.queries.status(JobRef(request_id="y"))["status"] == "pending"
+
+
+def test_an_estimate_has_the_turns_and_the_options_that_the_job_would_have(relay: Relay) -> None:
+    """Without `continueFrom` the submission is as it was."""
+    answered(relay, "one", options={"model": "claude-opus-5-5"})
+    next_turn = a_submission("two", request={"prompt": "say two", "options": {}, "continueFrom": "one"})
+    resolved, turns = relay.queries.resolve_conversation(next_turn, "a")
+
+    assert (resolved.model, [turn.answer for turn in turns]) == ("claude-opus-5-5", ["ONE"])
+    alone = a_submission("three")
+    assert relay.queries.resolve_conversation(alone, "a") == (alone, ())

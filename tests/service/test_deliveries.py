@@ -396,3 +396,53 @@ def test_the_status_of_a_job_names_the_pause_of_its_receiver_and_of_no_other(rel
 
     assert status(relay, "r-1")["waitingFor"] == f"{DEAD}: paused"
     assert "waitingFor" not in status(relay, "r-2")
+
+
+def test_a_claim_that_begins_where_the_last_one_did_misses_no_delivery(relay: Relay, clock: Clock) -> None:
+    """In any order of ends, releases, failures and redeliveries, of more destinations than are remembered."""
+    rng, names, waiting = random.Random(5), [f"r-{n}" for n in range(60)], 60
+    for name in names:
+        answered(relay, name, url=f"https://h{rng.randrange(40)}.example/x")
+        clock.advance(rng.random())
+        for one in relay.deliveries.claim("w", limit=4):
+            turn = rng.random()
+            if turn < 0.3:
+                clock.advance(12 * rng.random())
+                relay.deliveries.release(one)
+            else:
+                relay.deliveries.record_attempt(one, Reply(status=503 if turn < 0.6 else 200, ms=1))
+        if rng.random() < 0.1 and status(relay, names[0])["status"] == "delivered":
+            relay.redeliver(JobRef(request_id=names[0]))
+    for _ in range(40):
+        clock.advance(31)
+        send(relay, Reply(status=200, ms=1))
+        waiting = sum(status(relay, name)["status"] != "delivered" for name in names)
+
+    assert waiting == 0
+
+
+def test_a_step_of_the_clock_hides_no_delivery_for_longer_than_ten_seconds(relay: Relay, clock: Clock) -> None:
+    """Another process may store one while the clock is back, and this one looks when it is right again."""
+    answered(relay, "first")
+    clock.advance(2)
+    assert len(send(relay, Reply(status=200, ms=1))) == 1
+    clock.advance(-60)
+    answered(relay, "second")
+    clock.advance(60)
+    seconds = 0
+    while not send(relay, Reply(status=200, ms=1)):
+        clock.advance(1)
+        seconds += 1
+
+    assert seconds <= 10
+
+
+def test_a_clock_that_is_back_for_good_hides_no_delivery(relay: Relay, clock: Clock) -> None:
+    answered(relay, "first")
+    clock.advance(2)
+    send(relay, Reply(status=200, ms=1))
+    clock.advance(-60)
+    answered(relay, "second")
+    clock.advance(2)
+
+    assert len(send(relay, Reply(status=200, ms=1))) == 1

@@ -73,7 +73,7 @@ def echo(relay: Relay) -> Iterator[Echo]:
     senders.start()
     yield echo
     echo.hold.set()
-    senders.stop(5)
+    senders.stop(60)
 
 
 def answered(relay: Relay, name: str, **fields: object) -> None:
@@ -129,7 +129,7 @@ def test_an_echo_cut_off_within_the_key_is_redacted_too(relay: Relay) -> None:
         answered(relay, "r-1", webhook_headers={"x-make-apikey": KEY})
         eventually(lambda: delivered(relay, "r-1"))
     finally:
-        senders.stop(5)
+        senders.stop(60)
     [post] = relay.queries.job_details(JobRef(request_id="r-1"))["deliveries"]
 
     assert post["reply"].endswith('"x-make-apikey": "[redacted]')
@@ -148,7 +148,7 @@ def test_without_its_headers_a_callback_is_not_sent_and_the_record_has_the_reaso
     try:
         [post] = eventually(lambda: relay.queries.job_details(JobRef(request_id="r-1"))["deliveries"])
     finally:
-        senders.stop(5)
+        senders.stop(60)
         relay.close()
 
     assert echo.posts == []
@@ -230,7 +230,7 @@ def test_replies_are_recorded_together_with_the_next_claim(relay: Relay, monkeyp
     senders._round()
     assert exchanges == [0, MAX_CONCURRENT, 2]
     assert all(delivered(relay, f"r-{number}") for number in range(6))
-    senders.stop(5)
+    senders.stop(60)
 
 
 def test_a_reply_that_comes_during_the_stop_is_recorded(relay: Relay) -> None:
@@ -272,7 +272,7 @@ def test_a_long_post_does_not_hold_back_the_others(relay: Relay) -> None:
 
     eventually(lambda: len(echo.posts) == 2)
     echo.hold.set()
-    senders.stop(5)
+    senders.stop(60)
 
 
 class Counting(Echo):
@@ -319,7 +319,7 @@ def test_callbacks_to_a_receiver_that_answers_at_once_share_commits(
     assert claims == [MAX_CONCURRENT, CLAIMED_AHEAD, CLAIMED_AHEAD, 0]
     assert receiver.most <= MAX_CONCURRENT
     assert all(delivered(relay, f"r-{number}") for number in range(total))
-    senders.stop(5)
+    senders.stop(60)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -341,6 +341,6 @@ def test_callbacks_leased_ahead_are_released_once_one_fails_or_the_worker_stops(
         senders.stop(0)
     receiver.hold.set()
     eventually(lambda: len(relay.deliveries.sending()) == (0 if stopped else MAX_CONCURRENT))
-    senders.stop(5)
+    senders.stop(60)
 
     assert len(receiver.posts) == 2 * MAX_CONCURRENT

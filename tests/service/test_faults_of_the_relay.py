@@ -299,7 +299,7 @@ def test_a_passing_fault_of_a_sender_delays_one_callback_and_loses_none(
             lambda: all(world.record(job)["delivery"]["status"] == "delivered" for job in ("bad", "good")), within=30
         )
     finally:
-        sender.stop(5)
+        sender.stop(60)
 
     assert failpoint.left == 0
     assert sorted(receiver.posts) == sorted(set(receiver.posts)) and len(receiver.posts) == 2

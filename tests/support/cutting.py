@@ -58,7 +58,7 @@ class CuttingWire:
                     pair.deaf.set()
                     if what == "answer":
                         pair.server.sendall(data)
-                        pair.answered.wait(5)
+                        pair.answered.wait(60)
                     self.cut.set()
                     break
                 pair.server.sendall(data)

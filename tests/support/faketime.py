@@ -28,9 +28,6 @@ class FakeTime:
     """Environment of a process whose wall clock is `set` to an offset from the real one."""
 
     def __init__(self, folder: Path) -> None:
-        libraries = [path for place in _PLACES for path in Path("/").glob(place.lstrip("/"))]
-        if not libraries:
-            lacks("libfaketime is not installed: apt-get install faketime")
         self._file = folder / "clock"
         shim = folder / "shim"
         shim.mkdir()
@@ -38,7 +35,7 @@ class FakeTime:
         self.by = 0.0
         self.set(0)
         self.env = {
-            "LD_PRELOAD": str(libraries[0]),
+            "LD_PRELOAD": str(_library()),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "0",  # it is read once in each second
             "NO_FAKE_STAT": "1",
@@ -66,6 +63,18 @@ class FakeTime:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
 
+    @staticmethod
+    def fixed(by: float) -> dict[str, str]:
+        """The environment of a program other than Python whose wall clock is off by so many seconds."""
+        return {"LD_PRELOAD": str(_library()), "FAKETIME": f"{by:+.0f}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
     def now(self) -> float:
         """The current time of such a process."""
         return time.time() + self.by
+
+
+def _library() -> Path:
+    libraries = [path for place in _PLACES for path in Path("/").glob(place.lstrip("/"))]
+    if not libraries:
+        lacks("libfaketime is not installed: apt-get install faketime")
+    return libraries[0]

@@ -19,7 +19,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +35,13 @@ class Cluster:
     """
     A server of its own. `durable`: it syncs as a real one does, for tests that pull the plug.
 
-    `primary`: it is a standby, and follows that server by streaming replication.
+    `primary`: it is a standby, and follows that server by streaming replication. `env`: more of its environment.
     """
 
-    def __init__(self, *, durable: bool = False, primary: Cluster | None = None) -> None:
+    def __init__(
+        self, *, durable: bool = False, primary: Cluster | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._env = os.environ | dict(env or {})
         self._bin = _programs()
         self._durable = durable
         self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
@@ -202,7 +205,7 @@ class Cluster:
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(
                 command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                **self._account,
+                env=self._env, **self._account,
             )  # fmt: skip
 
     def _answers(self) -> bool:

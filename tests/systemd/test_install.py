@@ -34,8 +34,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     venv.wheels(under / "wheels")
     machine = Machine(tmp_path_factory.mktemp("box"), under)
     try:
-        # The container image has something at /opt/claude-relay; a machine without an installation does not.
+        # The container image has something at /opt/claude-relay; a machine without an installation does not, nor has
+        # it the files of a relay on the host, which the box would show.
         away = "cp -r /opt/claude-relay/wheels /srv/wheels && umount /opt/claude-relay && rmdir /opt/claude-relay"
+        away += f" && rm -rf /{STATE} /{ETC} /var/log/claude-relay"
         machine.run("sh", "-c", away)
         yield machine
     finally:

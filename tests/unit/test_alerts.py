@@ -113,6 +113,8 @@ def test_many_failing_destinations_are_one_alert() -> None:
         (replace(QUIET, workers_seen=(NOW - 61,)), True),  # one had been there, and never said goodbye
         (replace(QUIET, workers_seen=(NOW - 61, NOW - 1)), False),
         (replace(QUIET, workers_seen=(NOW - 9999,), uptime=59.0), False),  # we have only just come ourselves
+        (replace(QUIET, workers_seen=(NOW - 60,), uptime=60.0), True),
+        (replace(QUIET, workers_seen=(), overdue_since=NOW - 60), True),
         (replace(QUIET, workers_seen=(NOW - 61,), uptime=0.0, previous={"no_worker"}), True),  # others have looked on
         (replace(QUIET, workers_seen=(NOW - 1,), uptime=0.0, previous={"no_worker"}), False),
     ],

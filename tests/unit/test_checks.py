@@ -28,6 +28,7 @@ INVOICE = {
     "vat": "0.075",
     "total": 0.375,
     "note": None,
+    "none": [],
     "net-weight": 3,
 }
 SCHEMA = {
@@ -79,6 +80,11 @@ def check(rule: str, answer: Any = INVOICE, tolerance: str = "0") -> dict[str, A
         ("note == 0", None),
         ("missing == 0", None),
         ("sum(lines.missing) == 0", None),
+        ("sum(none) == 0", True),  # of no items it is 0
+        ("max(none) == 0", None),
+        ("min(none) == 0", None),
+        ("sum(currency) == 0", None),
+        ("len(none) == 0", True),
         ("total / (subtotal - 0.3) == 1", None),
         ("mod10(note)", None),
         ("mod10(total)", None),
@@ -206,6 +212,12 @@ def test_a_path_that_the_schema_rules_out_is_refused(rule: str, words: str) -> N
     [
         ("sum(lines.amount) == total", SCHEMA),
         ("len(dueDate) > 0", SCHEMA),
+        ("sum(a.b) == 1", {"properties": {"a": {"type": "array", "items": {"properties": {"b": {"type": "number"}}}}}}),
+        ("sum(a.b) == 1", {"properties": {"a": {"items": {"properties": {"b": {"type": "number"}}}}}}),
+        (
+            "sum(a.b) == 1",
+            {"type": ["array", "object"], "properties": {"a": {"properties": {"b": {"type": "number"}}}}},
+        ),
         ("extra.anything.deep == 1", SCHEMA),
         ("a.b == 1", {"type": "object"}),
         ("a.b == 1", {"anyOf": [{"properties": {"c": {}}}, {"properties": {"a": {}}}]}),

@@ -132,3 +132,14 @@ def test_usage_is_flattened_to_counts(usage, flat):
 )
 def test_usage_shows_whether_list_price_applies(usage, listed):
     assert at_list_price(usage) is listed
+
+
+def test_a_name_of_a_gateway_is_one_that_a_label_can_hold() -> None:
+    """CASES F8: a model, an id and a reason are short and printable, whatever was sent."""
+    answer = MessageAccumulator()
+    names = {"id": "msg\x00\n1", "model": "claude\x00-" + "x" * 100_000}
+    answer.feed({"type": "message_start", "message": names})
+    answer.feed({"type": "message_delta", "delta": {"stop_reason": "end\x1b_turn\ud83d"}})
+
+    assert (answer.message_id, answer.stop_reason) == ("msg1", "end_turn\ufffd")
+    assert answer.model.startswith("claude-xxx") and len(answer.model) <= 200

@@ -92,7 +92,8 @@ def test_a_change_of_a_collection_changes_these_fields_and_no_others(name: str) 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_rows_follow_and_a_close_is_taken_only_while_it_is_open(phase: Phase) -> None:
-    for move in (lambda each: rules.begin_rows(each, now=NOW), rules.close):
+    moves: tuple[Callable[[Collection], Collection], ...] = (lambda each: rules.begin_rows(each, now=NOW), rules.close)
+    for move in moves:
         if phase is Phase.OPEN:
             move(a_collection(phase))
         else:
@@ -105,10 +106,11 @@ def test_rows_follow_and_a_close_is_taken_only_while_it_is_open(phase: Phase) ->
 @pytest.mark.parametrize("phase", Phase)
 def test_a_collection_is_retried_once_it_has_ended_and_cancelled_before_that(phase: Phase) -> None:
     ended = phase is Phase.FINISHED
-    for move, taken in (
-        (lambda each: rules.begin_retry(each, JOB, None, now=NOW), ended),
-        (lambda each: rules.cancel(each, now=NOW), not ended),
-    ):
+    moves: dict[bool, Callable[[Collection], Collection]] = {
+        ended: lambda each: rules.begin_retry(each, JOB, None, now=NOW),
+        not ended: lambda each: rules.cancel(each, now=NOW),
+    }
+    for taken, move in moves.items():
         if taken:
             move(a_collection(phase))
         else:

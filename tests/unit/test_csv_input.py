@@ -60,7 +60,7 @@ def test_each_row_has_the_line_where_it_begins() -> None:
             "rows has no title in line 1, column 2", "rows has the title “a” twice in line 1: columns 1 and 3",
         ]),
         (b"\na,b\n1\n\n2,3,4\n", {}, [
-            "rows[0] has 1 cells, and there are 2 titles", "rows[1] has 3 cells, and there are 2 titles",
+            "rows[0] has 1 cell, and the table has 2 titles", "rows[1] has 3 cells, and the table has 2 titles",
         ]),
         (b'a\n"1\n', {}, ["rows has a quote that is opened in line 2 and never closed"]),
         (b'a\n1\n"2" x\n', {}, ["rows has a wrong quote in line 3, in the row that begins in line 3"]),

@@ -129,6 +129,21 @@ def test_pages_and_pixels_are_counted() -> None:
     [
         (b"GIF89a" + struct.pack("<HH", 3, 4), (3, 4)),
         (b"\xff\xd8\xff\xe0\x00\x10" + bytes(14) + b"\xff\xc0\x00\x11\x08\x00\x05\x00\x06" + bytes(9), (6, 5)),
+        *(
+            (
+                b"\xff\xd8\xff" + marker + b"\x00\x06" + bytes(4) + b"\xff\xc2\x00\x11\x08\x00\x05\x00\x06" + bytes(9),
+                (6, 5),
+            )
+            for marker in (b"\xc4", b"\xc8", b"\xcc", b"\xbf", b"\xd0")  # none of them begins a frame
+        ),
+        (b"\xff\xd8\xff\xcf\x00\x11\x08\x00\x05\x00\x06", (6, 5)),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x00\x00\x06", None),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x05\x00", None),
+        (b"RIFF\x24\0\0\0WEBPVP8X" + bytes(8) + b"\x07\x00\x00\x08\x00", None),
+        (b"RIFF\x24\0\0\0WEBPVP8L" + bytes(4) + b"\x2f" + (7 | 8 << 14).to_bytes(3, "little"), None),
+        (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(10) + struct.pack("<HB", 8, 9), None),
+        (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(10) + struct.pack("<HH", 8 | 1 << 14, 9 | 3 << 14), (8, 9)),
+        (b"RIFF\x24\0\0\0WEBPNONE" + bytes(20), None),
         (b"RIFF\x24\0\0\0WEBPVP8X" + bytes(8) + b"\x07\x00\x00\x08\x00\x00", (8, 9)),
         (b"RIFF\x24\0\0\0WEBPVP8L" + bytes(4) + b"\x2f" + (7 | 8 << 14).to_bytes(4, "little"), (8, 9)),
         (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(10) + struct.pack("<HH", 8, 9), (8, 9)),

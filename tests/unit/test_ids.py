@@ -23,6 +23,12 @@ def test_a_generated_request_id_is_a_uuid7(now: float, entropy: bytes) -> None:
     assert read.int >> 80 == int(now * 1000)
 
 
+@given(st.floats(-1e12, 1e12), st.binary(min_size=10, max_size=10))
+def test_a_clock_far_from_the_present_makes_no_other_form(now: float, entropy: bytes) -> None:
+    """Before 1970 too, where a machine without a battery begins."""
+    assert str(uuid.UUID(text := uuid7(now, entropy))) == text
+
+
 @given(MOMENTS, MOMENTS)
 def test_request_ids_sort_by_their_time(one: float, other: float) -> None:
     early, late = sorted((one, other))

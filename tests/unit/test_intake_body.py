@@ -357,3 +357,8 @@ def test_an_unused_time_is_warned_about(body, words):
     [warning] = accepted(body, context=an_intake_context()).warnings
 
     assert words in warning
+
+
+@pytest.mark.parametrize(("body", "hint"), [([{"prompt": "Hei"}], True), ("Hei", False), (None, False)])
+def test_a_list_of_requests_is_shown_the_way_to_the_bulk(body, hint):
+    assert ("/api/claude/bulk" in refused(body)["body"]) is hint

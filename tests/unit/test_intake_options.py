@@ -15,6 +15,7 @@ def options(**given):
         ({"model": 5}, "options.model", "a number"),
         ({"model": "gpt-4o"}, "options.model", "is not a Claude model: use one of cheap, fast, smart"),
         ({"maxTokens": 0}, "options.maxTokens", "a whole number of at least 1, not 0"),
+        ({"maxTokens": "many"}, "options.maxTokens", "a whole number"),
         ({"maxTokens": -1}, "options.maxTokens", "at least 1"),
         ({"maxTokens": 1.5}, "options.maxTokens", "a whole number"),
         ({"maxTokens": "1.5"}, "options.maxTokens", "a whole number"),

@@ -159,3 +159,33 @@ def test_other_numbers_are_no_multiples(number: str, factor: float) -> None:
 
     with pytest.raises(SchemaMismatch):
         parse_answer(number, {"multipleOf": factor})
+
+
+DRAFT_4, DRAFT_6 = "http://json-schema.org/draft-04/schema#", "http://json-schema.org/draft-06/schema#"
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "integer", "exclusiveMinimum": True, "$schema": DRAFT_4}, None),
+        ({"type": "integer", "exclusiveMinimum": True, "$schema": DRAFT_6}, "a number"),
+        ({"type": "integer", "exclusiveMinimum": 1, "$schema": DRAFT_4}, None),
+        ({"anyOf": []}, "a list of schemas"),
+        ({"anyOf": {"a": {}}}, "a list of schemas"),
+        ({"anyOf": [{}]}, None),
+        ({"type": "object", "properties": []}, "an object with a schema for each name"),
+        ({"type": "object", "dependencies": {"a": ["b"]}}, None),
+        ({"type": "object", "dependencies": {"a": [1]}}, "an object with a schema or a list of names for each name"),
+        ({"type": "object", "required": ["a", "a"]}, "a list of different names"),
+        ({"type": "array", "minItems": -1}, "a whole number of 0 or more"),
+        ({"type": "array", "minItems": 0}, None),
+        ({"type": "array", "minItems": 1.5}, "a whole number of 0 or more"),
+        ({"type": "number", "multipleOf": 0}, "a number greater than 0"),
+    ],
+)
+def test_a_keyword_holds_what_its_draft_says(schema: Any, words: str | None) -> None:
+    """The refusal says what belongs there."""
+    if words is None:
+        assert take(schema).request["options"]["outputSchema"] == schema
+    else:
+        assert words in problem(schema)

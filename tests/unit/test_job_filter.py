@@ -27,7 +27,11 @@ from claude_relay.core.jobs.park import KEY_REFUSED, ON_HOLD, SPEND_LIMIT, cure,
         ({"model": "m"}, True),
         ({"host": "https://h"}, True),
         ({"errors": (ErrorType.TIMEOUT,)}, True),
-        ({"model": "m", "dead": True}, False),
+        ({"dead": True}, False),
+        ({"model": "m", "dead": True}, True),
+        ({"group": "g", "dead": True}, True),
+        ({"states": (State.FAILED,), "dead": True}, True),
+        ({"key": "make", "dead": True}, True),
         ({"model": "m", "unacked": True}, False),
     ],
 )
@@ -36,6 +40,22 @@ def test_a_filter_is_selective_where_no_index_has_its_jobs_side_by_side(
 ) -> None:
     """Such a list reads other jobs too, and is cut into steps."""
     assert JobFilter(**fields).selective is selective
+
+
+@pytest.mark.parametrize(
+    ("fields", "narrow"),
+    [
+        *((fields, False) for fields in ({}, {"owner": "a"}, {"key": "a"}, {"since": 1.0}, {"dead": True})),
+        *((fields, True) for fields in (
+            {"states": (State.FAILED,)}, {"errors": (ErrorType.TIMEOUT,)}, {"group": "g"}, {"model": "m"},
+            {"host": "h"},
+        )),
+    ],
+)  # fmt: skip
+def test_a_filter_is_narrow_where_it_asks_for_more_than_an_owner_and_a_time(
+    fields: dict[str, Any], narrow: bool
+) -> None:
+    assert JobFilter(**fields).narrow is narrow
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from claude_relay.core.keys import ADMIN, ApiKey, Scope
+from dataclasses import replace
+
+from claude_relay.core.keys import ADMIN, ApiKey, Scope, digest_of, key_id, matches, new_key
 from claude_relay.storage.sql.key_records import KEY, key_values, to_key
 
 STORED = (
@@ -26,3 +28,15 @@ def test_the_stored_words_of_the_scopes_never_change() -> None:
     assert dict(zip(KEY, STORED, strict=True)) == dict(zip(KEY, key_values(key), strict=True))
     assert to_key(STORED) == key
     assert ADMIN == "admin"
+
+
+def test_only_the_text_of_a_key_that_was_not_revoked_matches() -> None:
+    """No text matches a key that does not exist."""
+    key, text = new_key("make", frozenset(Scope), rate=None, daily_budget_usd=None, now=1.0, entropy=bytes(range(36)))
+
+    assert matches(key, text) and key_id(text) == key.id
+    assert not matches(key, text + "x") and not matches(key, "") and not matches(None, text)
+    assert not matches(replace(key, revoked_at=2.0), text)
+    assert not matches(replace(key, digest=bytes(32)), text)
+    assert digest_of(text) == key.digest
+    assert [key_id(other) for other in ("", "crk_", text.upper(), f" {text}")] == [None] * 4

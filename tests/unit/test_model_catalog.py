@@ -193,6 +193,12 @@ def test_a_limit_that_is_no_count_is_unknown(value):
     assert (model.max_tokens, model.max_input_tokens) == (None, None)
 
 
+@pytest.mark.parametrize("entry", [None, "claude-opus-6", [], {}, {"id": 7}, {"id": ""}, {"id": None}])
+def test_an_entry_that_is_no_model_is_left_out(entry):
+    """CASES M9: the others of the list are offered all the same."""
+    assert [model.id for model in fetched([entry, {"id": "house-large"}]).models] == ["house-large"]
+
+
 def test_a_limit_that_is_a_count_is_read():
     [model] = fetched([{"id": "house-large", "maxTokens": 1, "maxInputTokens": 8192}]).models
 

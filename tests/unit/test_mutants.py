@@ -13,6 +13,13 @@ import pytest
 from tests.mutants import exchanged, loaded_functions, marked, mutants_of
 
 
+def test_the_size_of_a_step_is_tuning_and_a_limit_is_not() -> None:
+    """A limit may be promised; a step has the same results whatever its size."""
+    source = "_STEP = 100\n_COUNT_EVERY = 1.0\nSTEP = 3\n_LIMIT = 5\n"
+
+    assert [mutant.line for mutant in mutants_of("core/f.py", source)] == [3, 4]
+
+
 @pytest.mark.parametrize(
     "line, expected",
     [
@@ -25,6 +32,8 @@ from tests.mutants import exchanged, loaded_functions, marked, mutants_of
         ("failpoints.hit('here')", set()),
         ("x = f'{a + 1}'", set()),
         ("x: Literal[1] = a", set()),
+        ("x = zip(a, b, strict=True)", set()),
+        ("x = sorted(a, reverse=True)", {"x = sorted(a, reverse=False)"}),
     ],
 )
 def test_each_change_replaces_one_place_and_can_be_parsed(line: str, expected: set[str]) -> None:

@@ -63,6 +63,7 @@ def test_valid_json_is_read_unchanged(data):
         (b'{"a": 1, "b": 2, "a": 3}', ["“a” twice"]),
         (b'{"x": {"k": 1, "k": 1}}', ["“k” twice"]),
         (b"[NaN]", ["NaN", "(line 1, column 2)"]),
+        (b"NaN", ["NaN", "(line 1, column 1)"]),
         (b"[-Infinity]", ["-Infinity"]),
         (b"[1e999]", ["1e999", "too large"]),
         (b'{"a": "1e999 \\" 1e999",\n "b": [11e9, 1e999, 1e9991]}', ["1e999", "(line 2, column 14)"]),
@@ -114,6 +115,25 @@ def test_a_hostile_body_is_refused_before_it_takes_memory(data, words):
 
     assert words in message
     assert peak < 4 * len(data)
+
+
+def test_a_place_is_that_in_the_body_that_the_text_is_a_part_of():
+    """The first line begins behind what was cut off; the others begin at their own start."""
+    for data, place in (
+        (b'{"a": x}', "line 7, column 10"),
+        (b'{\n"a": x}', "line 8, column 6"),
+        (b"[NaN]", "line 7, column 5"),
+    ):
+        with pytest.raises(InvalidRequest, match=place):
+            loads(data, line=7, indent=3)
+
+
+def test_as_many_values_as_the_limit_are_accepted_and_none_more():
+    """Beside a text whose commas are no values."""
+    values = b",1" * (MAX_VALUES - 1)
+
+    assert len(loads(b'["a,b"' + values + b"]")) == MAX_VALUES
+    assert "too many values" in refusal(b'["a,b"' + values + b",1]")
 
 
 def test_a_long_prompt_full_of_commas_is_accepted():

@@ -57,6 +57,16 @@ def test_a_number_keeps_the_digits_of_its_request() -> None:
     assert copy.deepcopy(sent) == pickle.loads(pickle.dumps(sent)) == sent
 
 
+def test_values_that_are_no_text_are_kept() -> None:
+    """Also beside a placeholder, in lists and objects."""
+    body = {"prompt": "{{a}}", "options": {"maxTokens": 100, "raw": {"x": [1.5, True, None, "{{a}}"]}}}
+
+    assert Compiled(body).fill(variables(a="b"), limit=LIMIT).body == {
+        "prompt": "b",
+        "options": {"maxTokens": 100, "raw": {"x": [1.5, True, None, "b"]}},
+    }
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -203,3 +213,6 @@ def test_the_hash_of_what_a_caller_wrote_leaves_out_empty_fields_also_in_the_opt
     assert written_hash(form) == written_hash(written)
     assert written_hash({**written, "options": {"model": "fast", "maxTokens": 6}}) != written_hash(written)
     assert written_hash({**written, "metadata": {"a": ""}}) != written_hash(written)
+    kept = {**written, "metadata": {"maxTokens": 5}}
+    assert written_hash({**written, "metadata": {"maxTokens": "5"}}) != written_hash(kept)  # the caller's own data
+    assert written_hash({**written, "options": "none"}) != written_hash(written)

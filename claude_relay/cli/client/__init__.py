@@ -76,4 +76,5 @@ def open_client(output: Output, *, reading: bool = False) -> Iterator[RelayClien
             defaults=lambda: intake_context(settings, relay),
             owner=output.owner,
             texts=lambda: text_source(settings),
+            clock=relay.clock,
         )

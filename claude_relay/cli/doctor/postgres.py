@@ -17,8 +17,8 @@ from .system import RESTART, System
 if TYPE_CHECKING:
     from ...storage.postgres.server_info import ServerInfo
 
-#: Clock differences for a warning and, as signatures are refused then, for a failure. In seconds.
-_CLOCK_WARNING, _CLOCK_FAILURE = 2.0, 60.0
+#: Clock difference for a warning, in seconds. Signatures are refused after a longer one, which is a failure.
+_CLOCK_WARNING = 2.0
 #: The oldest supported server version, as in `server_version_num`.
 _MIN_VERSION = 130_000
 #: Connections that one more daemon may use: its writer, its listener and its readers.
@@ -230,12 +230,14 @@ def _database(info: ServerInfo, settings: Settings) -> Iterator[Finding]:
 
 def _clock(info: ServerInfo) -> Iterator[Finding]:
     """Check the server's clock, which jobs use, against this machine's, which signatures use."""
+    from ...storage.postgres.server_info import MOST_AHEAD
+
     difference = abs(info.ahead)
     if difference <= _CLOCK_WARNING:
         return
     detail = f"the server's clock is {difference:.0f} s {'ahead of' if info.ahead > 0 else 'behind'} this machine's"
     fix = "timedatectl set-ntp true, here and on the server (or: apt-get install systemd-timesyncd)"
-    if difference > _CLOCK_FAILURE:
+    if difference > MOST_AHEAD:
         yield failure(
             "clock", f"{detail}: one of the two is wrong, and receivers refuse signatures with a wrong time", fix
         )

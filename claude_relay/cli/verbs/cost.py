@@ -54,7 +54,8 @@ def _print_csv(output: Output, by: str, report: dict[str, Any]) -> None:
     names = [name for name in report["total"] if name != "costUsd"]
     writer.writerow((by, *names, "costUsd"))
     for row in report["rows"]:
-        label = f"'{row[by]}" if row[by].startswith(("=", "+", "-", "@")) else row[by]
+        name = row[by] or ""  # jobs without a template, calls that ended before a model was named
+        label = f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
         writer.writerow((label, *(row[name] for name in names), dollars(row["costUsd"])))
     output.line(text.getvalue().rstrip("\n"))
 

@@ -73,11 +73,16 @@ class Destination:
 
 @dataclass(frozen=True, kw_only=True)
 class DueDestination:
-    """The due time of a destination's first waiting delivery, and the number of its deliveries being sent."""
+    """
+    The due time of a destination's first waiting delivery, and the number of its deliveries being sent.
+
+    `oldest`: the earliest due time of both.
+    """
 
     destination: str
     due_at: float
     busy: int = 0
+    oldest: float = float("-inf")
 
 
 def health_signal(reply: Reply) -> HealthSignal:

@@ -95,4 +95,6 @@ def next_day(now: float) -> float:
 
 def day_of(now: float) -> str:
     """The UTC day (`2026-01-15`), by which budgets and sums are kept."""
-    return time.strftime("%Y-%m-%d", time.gmtime(now))
+    day = time.gmtime(now)
+
+    return f"{day.tm_year:04}-{day.tm_mon:02}-{day.tm_mday:02}"  # %Y has no leading zeros everywhere

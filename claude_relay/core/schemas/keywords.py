@@ -137,7 +137,7 @@ def _rules() -> Iterator[tuple[str, _Rule]]:
         (("type",), (_is_type, f"one of {', '.join(TYPES)}, or a list of them")),
         (("enum", "examples"), (_is_list, "a list of values")),
         (tuple(_LISTS), (_is_schema_list, "a list of schemas")),
-        (tuple(MAPS - {"dependencies"}), (_is_map, "an object with a schema for each name")),
+        (tuple(MAPS), (_is_map, "an object with a schema for each name")),
         (("items",), (lambda value: not _is_list(value) or (bool(value) and all(map(_is_schema, value))), "a schema")),
         (("dependencies",), (_is_dependencies, "an object with a schema or a list of names for each name")),
         (("required",), (_is_names, "a list of different names")),

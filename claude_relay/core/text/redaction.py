@@ -34,10 +34,14 @@ class Redactor:
 
     def cut_off(self, text: str) -> str:
         """Redact a truncated text, which may end within a secret."""
-        text = self(text)
-        for secret in self.secrets:
-            for length in range(len(secret) - 1, _MIN_LENGTH - 1, -1):
-                if text.endswith(secret[:length]):
-                    return text[:-length] + REDACTED
+        lengths = (
+            length
+            for secret in self.secrets
+            for length in range(_MIN_LENGTH, len(secret))
+            if text.endswith(secret[:length])
+        )
+        start = len(text) - max(lengths, default=0)
+        if start == len(text) or any(each.start() < start < each.end() for each in self._pattern.finditer(text)):
+            return self(text)
 
-        return text
+        return self(text[:start]) + REDACTED

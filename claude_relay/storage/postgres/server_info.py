@@ -32,6 +32,8 @@ SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_ve
 """
 #: Seconds after which a snapshot of another client counts as left open: dead rows stay for as long.
 OLD_SNAPSHOT = 180.0
+#: Seconds by which the clocks may differ: signatures are made with this machine's, everything else with the server's.
+MOST_AHEAD = 60.0
 #: Connections that one more daemon may use: its writer, its listener and its readers.
 PER_DAEMON = 16
 _PROBE_CHANNEL = "claude_relay_probe"
@@ -129,6 +131,12 @@ def warnings(info: ServerInfo) -> Sequence[str]:
     if (left := info.most - info.connections) < PER_DAEMON:
         sentences.append(
             f"{left} of {info.most} connections are left, a daemon may take {PER_DAEMON}: raise that limit."
+        )
+    if abs(info.ahead) > MOST_AHEAD:
+        side = "ahead of" if info.ahead > 0 else "behind"
+        sentences.append(
+            f"the server's clock is {abs(info.ahead):.0f} s {side} this machine's: start times and deadlines follow "
+            f"the server's, signatures this one's. Set both right (timedatectl set-ntp true)."
         )
     if info.oldest_snapshot > OLD_SNAPSHOT:
         minutes = int(info.oldest_snapshot // 60)

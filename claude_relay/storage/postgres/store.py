@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds: clocks that differ by less are the same, and an answer that took longer tells nothing about the server's.
+_SAME, _LONG = 2.0, 0.5
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
@@ -41,6 +44,7 @@ class PostgresStore:
     def __init__(self, url: str, *, where: str, create: bool = True, clock: Callable[[], float] | None = None) -> None:
         self._url, self._where, self._clock = url, where, clock
         self._readers = ReadPool(self.connect)
+        self._ahead: float | None = None  # seconds that the server's clock is ahead of this machine's
         with self._translating():
             try:
                 self._session = Session(self.connect, where, clock)
@@ -88,6 +92,15 @@ class PostgresStore:
                 except _ConnectionLost as exc:
                     raise exc.cause from None
 
+    def clock(self) -> float:
+        """The server's time, as far as it is known: this machine's clock may be wrong, or the server's."""
+        if self._clock is not None:
+            return self._clock()
+        if self._ahead is None:
+            self.read(lambda tx: tx.now)
+
+        return time.time() + (self._ahead or 0.0)
+
     def check(self, *, deep: bool = False) -> str | None:
         """Check that the tables can be read. The integrity of its files is checked by the server itself."""
         self.read(lambda tx: tx.workers())
@@ -117,9 +130,11 @@ class PostgresStore:
     def _read(self, query: Callable[[ReadTransaction], T]) -> T:
         with self._readers.connection() as connection:
             try:
+                asked_at = time.time()
                 cursor = connection.execute(_BEGIN_READ)
                 cursor.nextset()
                 [(at,)] = cursor.fetchall()
+                self._compare_clocks(at, asked_at, time.time())
                 now = at if self._clock is None else self._clock()
                 reads = Reads(lambda sql, args: run(connection, sql, args), now, self._cipher)
                 reads.has_search_index = not self._standby
@@ -133,6 +148,11 @@ class PostgresStore:
                 raise
 
         return result
+
+    def _compare_clocks(self, theirs: float, asked_at: float, answered_at: float) -> None:
+        if self._ahead is None or 0 <= answered_at - asked_at < _LONG:
+            ahead = theirs - (asked_at + answered_at) / 2
+            self._ahead = ahead if abs(ahead) > _SAME else 0.0
 
     @contextlib.contextmanager
     def _translating(self) -> Iterator[None]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ...core.deliveries.destination import Destination, DueDestination
@@ -12,17 +15,25 @@ from .query import QueryBase, Row
 if TYPE_CHECKING:
     from ...core.deliveries.delivery import Delivery
 
-# Steps from one destination to the next in the index, so that a backlog of thousands costs one step.
+# Steps from one destination to the next in the index, so that a backlog of thousands costs one step. Of those that are
+# named only the entries from a time on are read, and the steps lead through the gaps between them.
 _DUE_DESTINATIONS = """
-WITH RECURSIVE pending (name) AS (
-    SELECT min(destination) FROM deliveries WHERE state = 'pending'
+WITH RECURSIVE pending (name, below) AS (
+    SELECT (SELECT min(destination) FROM deliveries
+            WHERE state = 'pending' AND destination > gap.above AND destination < gap.below), gap.below
+    FROM ({gaps}) AS gap
     UNION ALL
-    SELECT (SELECT min(destination) FROM deliveries WHERE state = 'pending' AND destination > pending.name)
+    SELECT (SELECT min(destination) FROM deliveries
+            WHERE state = 'pending' AND destination > pending.name AND destination < pending.below), pending.below
     FROM pending WHERE pending.name IS NOT NULL
 )
-SELECT name, (SELECT min(due_at) FROM deliveries WHERE state = 'pending' AND destination = name),
-       (SELECT count(*) FROM deliveries WHERE state = 'sending' AND destination = name)
-FROM pending WHERE name IS NOT NULL"""
+SELECT name, (SELECT min(due_at) FROM deliveries WHERE state = 'pending' AND destination = name AND due_at >= since),
+       (SELECT count(*) FROM deliveries WHERE state = 'sending' AND destination = name AND due_at >= since),
+       (SELECT min(due_at) FROM deliveries WHERE state = 'sending' AND destination = name AND due_at >= since)
+FROM (SELECT name, {always} AS since FROM pending WHERE name IS NOT NULL{named}) AS destination"""
+#: Before and after the names of all destinations.
+_FIRST, _LAST = "", "\U0010ffff"
+_ALWAYS = float("-inf")
 _FAILING_URLS = """
 SELECT url, max(schedule_index) FROM (
     SELECT url, schedule_index FROM deliveries
@@ -44,16 +55,25 @@ COUNTED = 10_000
 class DestinationReads(QueryBase):
     """Implements `ports.store.DestinationReads`."""
 
-    def due_destinations(self) -> Sequence[DueDestination]:
-        """The destinations with pending deliveries, due or not."""
-        return self._fetch_intact(_to_due_destination, _DUE_DESTINATIONS)
+    def due_destinations(self, floors: Mapping[str, float] = MappingProxyType({})) -> Sequence[DueDestination]:
+        """
+        The destinations with pending deliveries, due or not.
 
-    def due_deliveries(self, destination: str, *, limit: int, newest: bool = False) -> Sequence[Delivery]:
-        """Due deliveries to a destination: those due for longest first, or (`newest`) last."""
+        `floors`: by destination the due time from which on its deliveries are read; it has none before.
+        """
+        names = sorted(floors)
+        gaps = [bound for gap in itertools.pairwise((_FIRST, *names, _LAST)) for bound in gap]
+        rows = self._run(_due_destinations(len(names)), [*gaps, *(x for name in names for x in (name, floors[name]))])
+        return self._intact(_to_due_destination, [row for row in rows if row[1] is not None])
+
+    def due_deliveries(
+        self, destination: str, *, limit: int, newest: bool = False, since: float = _ALWAYS
+    ) -> Sequence[Delivery]:
+        """Due deliveries to a destination: those due for longest first, or (`newest`) last; none due before `since`."""
         order = "DESC" if newest else "ASC"
-        sql = f"""{_DELIVERY} WHERE d.state = 'pending' AND d.destination = ? AND d.due_at <= ?
+        sql = f"""{_DELIVERY} WHERE d.state = 'pending' AND d.destination = ? AND d.due_at <= ? AND d.due_at >= ?
                   ORDER BY d.due_at {order} LIMIT ?"""
-        return self._fetch_intact(records.to_delivery, sql, (destination, self._now, limit))
+        return self._fetch_intact(records.to_delivery, sql, (destination, self._now, since, limit))
 
     def failing_urls(self, destination: str, *, limit: int) -> dict[str, int]:
         """URLs of the next `limit` deliveries that are retried later, with the most failures of one of each."""
@@ -124,5 +144,14 @@ class DestinationWrites(QueryBase):
         self._run("DELETE FROM gone WHERE url = ? OR at < ?", (url, before))
 
 
+@functools.lru_cache(maxsize=64)
+def _due_destinations(named: int) -> str:
+    gaps = " UNION ALL ".join(["SELECT ? AS above, ? AS below", *["SELECT ?, ?"] * named])
+
+    return _DUE_DESTINATIONS.format(gaps=gaps, always="-1e308", named=" UNION ALL SELECT ?, ?" * named)
+
+
 def _to_due_destination(row: Row) -> DueDestination:
-    return DueDestination(destination=row[0], due_at=float(row[1]), busy=row[2])
+    due_at, sending = float(row[1]), float("inf") if row[3] is None else float(row[3])
+
+    return DueDestination(destination=row[0], due_at=due_at, busy=row[2], oldest=min(due_at, sending))

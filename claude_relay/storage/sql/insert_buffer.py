@@ -34,9 +34,11 @@ _MAX_JOBS = 200
 class InsertBuffer:
     """Rows that are not written yet. Other statements flush them first, except for look-ups that were announced."""
 
-    def __init__(self, run: Run, write: Callable[[Sequence[NewRows]], None], fetched: FetchedRows) -> None:
+    def __init__(
+        self, run: Run, write: Callable[[Sequence[NewRows]], None], fetched: FetchedRows, *, part: str = ""
+    ) -> None:
         self._run, self._write = run, write
-        self._fetched = fetched
+        self._fetched, self._part = fetched, part
         self._new: list[NewRows] = []
         self.changes: Counter[tallies.Number] = Counter()  # of the numbers of jobs and deliveries
         self.spend: money.Spend = {}  # of the calls that ended
@@ -87,7 +89,7 @@ class InsertBuffer:
             self._write_buffered(_insert("events", len(rows)), [value for row in rows for value in row])
 
     def _flush_spend(self) -> None:
-        rows = money.spend_rows(self.spend)
+        rows = money.spend_rows(self.spend, self._part)
         self.spend.clear()
         for sql, args in rows:
             self._write_buffered(sql, args)

@@ -21,6 +21,7 @@ _CALLS = f"SELECT {records.columns(records.CALL, 'c.').replace('c.sent', _SENT)}
 _CALL = f"{_CALLS} WHERE c.job_id = ?"
 _COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode", "template": "template"}
 _KEY = ("day", "owner", "grp", "model", "mode", "template", "outcome")
+_PART = "part"
 _SUMS = (
     "calls",
     "input_tokens",
@@ -33,13 +34,21 @@ _SUMS = (
 )
 #: Sums by the key of their row.
 Spend = dict[tuple[str, ...], list[Any]]
-# More calls of the same day, owner, group, model, mode, template (empty: none) and outcome. A sum of prices stays NULL
-# until one is known.
-_ADD_SPEND = f"""
-INSERT INTO costs ({", ".join((*_KEY, *_SUMS))}) VALUES ({placeholders((*_KEY, *_SUMS))})
-ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
+# A sum of prices stays NULL until one is known.
+_ON_CONFLICT = f"""
+ON CONFLICT ({", ".join((*_KEY, _PART))}) DO UPDATE SET
     {", ".join(f"{name} = costs.{name} + excluded.{name}" for name in _SUMS if name != "usd")},
     usd = CASE WHEN costs.usd IS NULL THEN excluded.usd ELSE costs.usd + coalesce(excluded.usd, 0) END"""
+# More calls of the same day, owner, group, model, mode, template (empty: none) and outcome.
+_ADD_SPEND = f"""
+INSERT INTO costs ({", ".join((*_KEY, _PART, *_SUMS))}) VALUES ({placeholders((*_KEY, _PART, *_SUMS))}){_ON_CONFLICT}"""
+#: The parts of all processes become one.
+FOLD = (
+    f"""INSERT INTO costs ({", ".join((*_KEY, _PART, *_SUMS))})
+        SELECT {", ".join(_KEY)}, '', {", ".join(f"sum({name})" for name in _SUMS)} FROM costs /* index: costs_part */
+        WHERE part <> '' GROUP BY {", ".join(_KEY)}{_ON_CONFLICT}""",
+    "DELETE FROM costs WHERE part <> ''",
+)
 
 
 class MoneyReads(QueryBase):
@@ -109,9 +118,9 @@ class MoneyWrites(QueryBase):
         self._spend[key] = [_add(a, b) for a, b in zip(self._spend.get(key, [None] * len(_SUMS)), sums, strict=True)]
 
 
-def spend_rows(spend: Spend) -> Sequence[tuple[str, Sequence[Any]]]:
-    """The statements that add those sums, in one order for all machines."""
-    return [(_ADD_SPEND, (*key, *sums)) for key, sums in sorted(spend.items())]
+def spend_rows(spend: Spend, part: str) -> Sequence[tuple[str, Sequence[Any]]]:
+    """The statements that add those sums to that part, in one order for all machines."""
+    return [(_ADD_SPEND, (*key, part, *sums)) for key, sums in sorted(spend.items())]
 
 
 def _summary(row: Sequence[Any]) -> SpendSummary:

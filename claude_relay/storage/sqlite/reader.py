@@ -70,6 +70,10 @@ class SqliteReader:
         self._cipher = HeaderCipher(KeyFile(key_path(path)))
         self._run = runner(connection)
 
+    def clock(self) -> float:
+        """The time."""
+        return self._clock()
+
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed; that of the query in which it is called."""
         with translating(self._path):

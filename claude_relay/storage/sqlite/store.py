@@ -147,6 +147,10 @@ class SqliteStore:
         with self._reader() as connection:
             backup.write_copy(connection, target)
 
+    def clock(self) -> float:
+        """The time."""
+        return self._clock()
+
     def close(self) -> None:
         """Finish queued writes and close. May be called twice."""
         if self._writer.closed:

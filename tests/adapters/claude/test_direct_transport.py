@@ -45,14 +45,14 @@ def a_server(answer, *, read=True):
 
 
 def fetch(url, **more):
-    with httpx2.Client(transport=DirectTransport(), timeout=10) as client:
+    with httpx2.Client(transport=DirectTransport(), timeout=60) as client:
         return client.post(url, **more)
 
 
 def test_each_request_has_a_connection_of_its_own():
     """A kept one may die while the next request is sent, which leaves unknown whether the call is billed."""
     with a_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (url, connections):
-        with httpx2.Client(transport=DirectTransport(), timeout=10) as client:
+        with httpx2.Client(transport=DirectTransport(), timeout=60) as client:
             assert [client.post(url, content=b"x").text for _ in range(2)] == ["ok", "ok"]
 
         assert len(connections) == 2

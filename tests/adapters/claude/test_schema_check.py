@@ -55,7 +55,7 @@ def test_names_are_looked_up_in_a_moment() -> None:
     assert (
         schema.schema_problem({"properties": {f"p{n}": {"items": {"$ref": "#a"}} for n in range(500)}, **one}) is None
     )
-    assert time.thread_time() - began < 2
+    assert time.thread_time() - began < 5
 
 
 def test_the_largest_schemas_are_checked_in_a_moment() -> None:
@@ -64,7 +64,7 @@ def test_the_largest_schemas_are_checked_in_a_moment() -> None:
     for asked in largest:
         began = time.thread_time()
         assert schema.schema_problem(asked) is None
-        assert time.thread_time() - began < 2
+        assert time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -242,14 +242,16 @@ def test_a_daemon_names_the_faults_of_its_server_at_the_start(filled, tmp_path, 
     with wiring.open_relay(previous, create=True) as relay:
         relay.submit(a_submission("r-1", webhook_url=None))
     bad = replace(
-        inspect(filled, "the store"), fsync=False, standby=True, connections=90, most=97, oldest_snapshot=400.0
-    )
+        inspect(filled, "the store"), fsync=False, standby=True, connections=90, most=97, oldest_snapshot=400.0,
+        ahead=-3600.0,
+    )  # fmt: skip
     monkeypatch.setattr(server_info, "inspect", lambda url, where: bad)
     monkeypatch.setattr(server_info, "receives_notifications", lambda url: False)
-    left, durable, standby, connections, snapshot, silent = engine.warnings()
+    left, durable, standby, connections, clock, snapshot, silent = engine.warnings()
 
     assert "1 jobs and callbacks wait in" in left and "RELAY_STORE=sqlite:///" in left
     assert "fsync off" in durable and "standby" in standby and "7 of 97 connections" in connections
+    assert "3600 s behind this machine's" in clock and "timedatectl set-ntp true" in clock
     assert "open for 6 minutes" in snapshot and "notifications do not arrive" in silent
 
 

@@ -203,7 +203,7 @@ CREATE TABLE deliveries (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 -- The next delivery of each destination is one step in this index, however long its backlog.
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
-CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
+CREATE INDEX deliveries_sending ON deliveries (destination, due_at) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
 -- Lists of dead deliveries, newest job first.
 CREATE INDEX deliveries_dead_jobs ON deliveries (job_id, run) WHERE state = 'dead';
@@ -393,8 +393,10 @@ CREATE TABLE costs (
     template           TEXT COLLATE "C" NOT NULL DEFAULT '',  -- empty: none
     outcome            TEXT COLLATE "C" NOT NULL,
     ended              INTEGER NOT NULL,  -- calls, and those of which nothing was sent
-    PRIMARY KEY (day, owner, grp, model, mode, template, outcome)
+    part               TEXT COLLATE "C" NOT NULL DEFAULT '',  -- of a process and some of its commits; empty: folded
+    PRIMARY KEY (day, owner, grp, model, mode, template, outcome, part)
 );
+CREATE INDEX costs_part ON costs (part) WHERE part <> '';
 
 -- URLs that answered 410 Gone.
 CREATE TABLE gone (

@@ -195,7 +195,7 @@ CREATE TABLE deliveries (
 );
 -- The next delivery of each destination is one step in this index, however long its backlog.
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
-CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
+CREATE INDEX deliveries_sending ON deliveries (destination, due_at) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
 -- Lists of dead deliveries, newest job first.
 CREATE INDEX deliveries_dead_jobs ON deliveries (job_id, run) WHERE state = 'dead';
@@ -383,8 +383,10 @@ CREATE TABLE costs (
     template           TEXT NOT NULL DEFAULT '',  -- empty: none
     outcome            TEXT NOT NULL,
     ended              INTEGER NOT NULL,  -- calls, and those of which nothing was sent
-    PRIMARY KEY (day, owner, grp, model, mode, template, outcome)
+    part               TEXT NOT NULL DEFAULT '',  -- of a process and some of its commits; empty: folded
+    PRIMARY KEY (day, owner, grp, model, mode, template, outcome, part)
 ) WITHOUT ROWID;
+CREATE INDEX costs_part ON costs (part) WHERE part <> '';
 
 -- URLs that answered 410 Gone.
 CREATE TABLE gone (

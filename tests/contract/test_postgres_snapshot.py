@@ -1,0 +1,97 @@
+"""Work on PostgreSQL while another client holds a snapshot open: the server keeps what it replaced for as long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.policy import Policy
+from claude_relay.services import Relay
+from claude_relay.storage.postgres import PostgresStore
+from tests.faults.snapshot import snapshot
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
+from tests.support.postgres import Cluster
+from tests.support.together import wait_until_idle
+
+_SLOTS = 8
+
+
+@pytest.fixture
+def url(postgres: Cluster) -> Iterator[str]:
+    with postgres.place() as url:
+        yield url
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[PostgresStore]:
+    store = PostgresStore(url, where="the test's", clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: PostgresStore) -> Relay:
+    return Relay(store, QuietNotifier(), Policy(delivery_delay=0.0))
+
+
+def test_a_claim_of_callbacks_does_not_pass_over_all_that_were_sent(
+    relay: Relay, store: PostgresStore, clock: Clock, url: str, postgres: Cluster
+) -> None:
+    """Their index entries stay: without a place to begin at, the last part reads 2.2 times the pages of the first."""
+    pages = [0, 0, 0, 0]
+    with snapshot(url):
+        for part in range(len(pages)):
+            before = _pages(postgres, url, store, "deliveries")
+            for number in range(12):
+                _run_jobs(relay, f"r-{part}-{number}")
+                clock.advance(1)
+            pages[part] = _pages(postgres, url, store, "deliveries") - before
+
+    assert 0 < pages[-1] < 1.75 * pages[0]
+
+
+def test_a_sum_of_costs_does_not_pass_over_all_its_versions(
+    relay: Relay, store: PostgresStore, url: str, postgres: Cluster
+) -> None:
+    relay.submit(a_submission("r"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    call = replace(claimed.call, sent=True, ended_at=1.0, outcome="completed", usage={"input_tokens": 10})
+
+    def pages(commits: int) -> int:
+        before = _pages(postgres, url, store, "costs")
+        for _ in range(commits):
+            store.write(lambda tx: tx.add_spend("2026-11-30", claimed.job, call))
+        return _pages(postgres, url, store, "costs") - before
+
+    with snapshot(url):
+        first = pages(100)
+        pages(200)
+        last = pages(100)
+
+    assert 100 < last < 1.5 * first
+
+
+def _run_jobs(relay: Relay, name: str) -> None:
+    relay.submit_many([a_submission(f"{name}-{n}", webhook_url="https://a.example/") for n in range(_SLOTS)])
+    for claimed in relay.execution.claim("w", limit=_SLOTS):
+        relay.execution.complete(claimed, a_completion())
+    while sent := relay.deliveries.claim("w", limit=_SLOTS):
+        relay.deliveries.exchange("w", [(one, Reply(status=200, ms=1)) for one in sent], limit=0)
+
+
+def _pages(postgres: Cluster, url: str, store: PostgresStore, table: str) -> int:
+    """Pages of a table and its indexes that were read; a session counts its own when it is asked to."""
+    wait_until_idle(store)
+    store._session.connection.execute("SELECT pg_stat_force_next_flush()")
+    store._session.connection.execute("SELECT 1")
+    sql = """SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read FROM pg_statio_user_tables
+             WHERE relname = %s"""
+    return int(postgres.run(sql, table, url=url)[0][0])
