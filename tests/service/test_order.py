@@ -357,3 +357,18 @@ def test_waiting_for_names_the_reason_of_a_parked_queue(relay: Relay, why: Error
     assert str(waiting(relay, "met")).startswith(f"{word} until 20")
     assert str(waiting(relay, "behind")).startswith(f"{word} until 20")
     assert f"({word})" in str(relay.queries.readiness_problems())
+
+
+def test_a_wait_ends_with_the_run_or_its_time(store: Store) -> None:
+    """By default for the end of the run, however it ends; otherwise for what the caller asks."""
+    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(1))
+    submit(relay, "a", "b")
+    done, failed = relay.execution.claim("w", limit=2)
+    ref = JobRef(request_id="a")
+    assert relay.queries.wait(ref, timeout=0.0)["status"] == "processing"
+    assert relay.queries.wait(ref, timeout=60.0, until=lambda status: True)["status"] == "processing"
+    relay.execution.complete(done, a_completion())
+    relay.execution.fail(failed, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+
+    assert relay.queries.wait(ref, timeout=60.0)["status"] == "completed"
+    assert relay.queries.wait(JobRef(request_id="b"), timeout=60.0)["status"] == "failed"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from claude_relay.core.collections import bodies
 from claude_relay.core.collections import collection as rules
 from claude_relay.core.collections.collection import Collection, Phase, Tally
 from claude_relay.core.jobs.job import Job, State
@@ -188,3 +190,42 @@ def test_names_and_phases_that_readers_see() -> None:
     assert [phase for phase in Phase if not a_collection(phase).visible] == [Phase.STAGING, Phase.PURGING]
     failure = rules.over_budget(1.5)
     assert (failure.sent, failure.message.startswith("maxCostUsd 1.5 ")) == (False, True)
+
+
+def callback(limit: int, results: list[bytes] | None, *failures: Job) -> bytes:
+    return bodies.callback_body(
+        OPEN, TALLY, usage={}, failures=failures, results=results, results_url="https://r/x", metadata=None,
+        ack_url=None, limit=limit, now=NOW,
+    )  # fmt: skip
+
+
+def test_a_callback_has_its_results_while_they_fit() -> None:
+    """To the byte; beyond that it says that they are read elsewhere."""
+    whole = callback(1_000_000, [b'{"row":1}', b'{"row":2}'])
+    body = json.loads(whole)
+
+    assert (body["results"], body["checksFailed"], body["metadata"]) == ([{"row": 1}, {"row": 2}], 1, {})
+    assert callback(len(whole), [b'{"row":1}', b'{"row":2}']) == whole
+    for cut in (callback(len(whole) - 1, [b'{"row":1}', b'{"row":2}']), callback(1_000_000, None)):
+        assert json.loads(cut)["resultsTruncated"] is True and "results" not in json.loads(cut)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"), [("x" * 500, "x" * 500), ("x" * 501, "x" * 500 + "…"), (None, "the job failed")]
+)
+def test_a_failed_row_is_listed_with_the_beginning_of_its_error(error: str | None, shown: str) -> None:
+    row = replace(JOB, request_id="invoices:3", row=3, error=error, error_type="upstream" if error else None)
+    [failure] = json.loads(callback(1_000_000, None, row))["failures"]
+
+    assert failure == {
+        "row": 3, "requestId": "invoices:3", "error": shown, "errorType": "upstream" if error else "internal",
+    }  # fmt: skip
+
+
+def test_the_usage_of_rows_is_summed_by_its_counts_alone() -> None:
+    """A gateway may send other values beside them."""
+    total = {"input_tokens": 1}
+    bodies.add_usage(total, {"input_tokens": 2, "output_tokens": 3, "cached": True, "tier": "standard"})
+    bodies.add_usage(total, None)
+
+    assert total == {"input_tokens": 3, "output_tokens": 3}

@@ -63,11 +63,11 @@ def test_a_span_has_the_days_that_it_touches() -> None:
 
 
 def test_a_key_that_spends_more_in_a_day_than_in_a_week_is_listed_the_largest_first() -> None:
-    today = {"a": 50.0, "b": 90.0, "new": 99.0, "usual": 70.0, "bounded": 80.0, "small": 0.01, "even": 40.0}
-    week = {"a": 10.0, "b": 20.0, "usual": 300.0, "bounded": 1.0, "small": 0.001, "even": 40.0}
+    today = {"a": 5.0, "b": 90.0, "new": 99.0, "usual": 70.0, "bounded": 80.0, "small": 4.99, "even": 40.0}
+    week = {"a": 1.0, "b": 20.0, "usual": 300.0, "bounded": 1.0, "small": 0.001, "even": 40.0}
     listed = runaways(today, week, budgeted={"bounded"})
 
-    assert [(each.key, each.today_usd, each.week_usd) for each in listed] == [("b", 90.0, 20.0), ("a", 50.0, 10.0)]
+    assert [(each.key, each.today_usd, each.week_usd) for each in listed] == [("b", 90.0, 20.0), ("a", 5.0, 1.0)]
 
 
 DAMAGED = Job(
