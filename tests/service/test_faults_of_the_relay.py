@@ -282,7 +282,7 @@ class Receives:
 
 
 @pytest.mark.parametrize("error", EXCEPTIONS)
-@pytest.mark.parametrize("name", ["exchange", "exchange of a reply", "next_due", "post"])
+@pytest.mark.parametrize("name", ["exchange", "exchange of a reply", "seconds_until_due", "post"])
 def test_a_passing_fault_of_a_sender_delays_one_callback_and_loses_none(
     world: World, name: str, error: type[Exception]
 ) -> None:
