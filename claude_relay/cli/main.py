@@ -7,6 +7,7 @@ The module of a verb is imported when it runs or shows its help; a verb imports 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -61,6 +62,8 @@ VERBS = {
 #: Set by a shell that asks for completions.
 _COMPLETING = "_CLAUDE_RELAY_COMPLETE"
 
+#: A full disk, a quota, a limit of file sizes, a broken device.
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 #: Problems that are shown to a person: a file of another kind has one in each line.
 _MOST_LINES = 20
 
@@ -135,14 +138,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(file=sys.stderr)
         return 130
     except (PipeClosed, BrokenPipeError):
-        # The reader has closed the pipe: keep the interpreter from complaining about it at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()
         return 141
     except RelayError as exc:
         _print_error(output, exc)
         return exc.exit_code
     except Exception as exc:
+        if (
+            isinstance(exc, OSError) and exc.errno in _WRITE_ERRORS
+        ):  # of stdout or a file; a store has errors of its own
+            print(f"claude-relay: the output cannot be written: {exc.strerror}", file=sys.stderr)
+            _discard_output()
+            return 1
         return _unexpected(output, exc)
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from complaining at its exit about what stdout did not take."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _prepare_streams() -> None:

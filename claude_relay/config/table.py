@@ -73,7 +73,7 @@ class ServerSettings:
     public_url: str | None = option(
         "RELAY_PUBLIC_URL",
         "",
-        parse.optional(urls.url),
+        parse.optional(urls.public_url),
         "URL at which callers reach this relay, such as https://relay.example.com.",
     )
     allowed_origins: tuple[str, ...] = option(

@@ -45,6 +45,14 @@ def url(text: str) -> str:
     return text.rstrip("/")
 
 
+def public_url(text: str) -> str:
+    """The same without a user and a password: callbacks show it."""
+    if _split(text).username is not None:
+        raise ValueError("write the URL without a user and a password: callbacks show it")
+
+    return url(text)
+
+
 def upstream(text: str) -> str:
     """The URL of Anthropic's API, without the path that every request adds itself."""
     return re.sub(API_PATH, "", url(text)).rstrip("/")

@@ -33,7 +33,7 @@ _WINDOW = 0xFFFFFF
 _OWNER, _ERA = 1 << 24, 1 << 25
 #: An era has this many jobs before the next one begins, which takes the newest ones along: a machine whose clock is
 #: ahead has a few jobs that are newer than those of the next hours.
-ERA_JOBS, MOVED = 2_048, 64
+ERA_JOBS, MOVED = 4_096, 64
 #: A number of the index begins with the time of its job in eighths of a second, so that numbers sort by it.
 _MS_SHIFT, NUMBERS_PER_TICK = 7, 1 << 16
 _RANDOM_BITS = 80  # of an id, after those of its time

@@ -23,6 +23,7 @@ from claude_relay import __version__
 from claude_relay.core.deliveries.delivery import ReplyClass, classify_reply
 from claude_relay.core.deliveries.signing import encode_secret, sign
 from claude_relay.webhooks.allowlist import PrivateAllowlist
+from claude_relay.webhooks.fetcher import HttpFetcher
 from claude_relay.webhooks.sender import HttpSender
 from tests.support.eventually import eventually
 from tests.support.ports import refusing_port
@@ -758,3 +759,12 @@ def test_no_log_contains_the_url(hook, sender, caplog):
     assert len(hook.received) == 3
     assert SECRET not in caplog.text
     assert "/broken" not in caplog.text
+
+
+def test_all_clients_of_a_process_share_the_trusted_authorities() -> None:
+    """Issue 17 item 5: loaded once, as they are a megabyte and more; a client with its own trusts those."""
+    own = ssl.create_default_context()
+    clients = [HttpSender(), HttpSender(), HttpFetcher()]
+
+    assert len({id(each._client._trust) for each in clients}) == 1
+    assert HttpSender(trust=own)._client._trust is own

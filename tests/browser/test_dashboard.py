@@ -230,7 +230,7 @@ def test_hostile_content_has_no_effect_in_a_real_browser(page: Page, rig: Rig) -
 def test_axe_has_no_findings_and_nothing_is_cut_off(
     open_page: Any, rig: Rig, axe: str, scheme: str, width: int
 ) -> None:
-    """Every page, those that ask before an act as well, in both colour schemes, on a wide screen and on a phone."""
+    """Every page, also before an act and after a refused form, in both colour schemes, on a wide screen and a phone."""
     if rig.http.get(f"{rig.url}/api/status/looked-at", timeout=60).status_code == 404:
         rig.submit({"requestId": "looked-at", "prompt": "Hei"})
         rig.finished("looked-at")
@@ -260,6 +260,20 @@ def test_axe_has_no_findings_and_nothing_is_cut_off(
             page.get_by_label("since").fill("1h")
         page.get_by_role("button", name=button).first.click()
         expect(page.get_by_role("heading", name=re.compile(rf"^{button}.*\?"))).to_be_visible()
+        findings += check(page, axe)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, button
+    for path, typed, button in (
+        ("/destinations", {"Host": "127.0.0.1", "since": "yesterday"}, "Replay"),
+        ("/keys", {"Name": "another", "Rate of submits": "often"}, "Make"),
+        ("/templates", {"Name": "n", "Submit body, as JSON": "{"}, "Save"),
+    ):
+        page.goto(f"/dashboard{path}")
+        for label, text in typed.items():
+            page.get_by_label(label, exact=True).fill(text)
+        page.get_by_role("button", name=button).click()
+        expect(page.locator(".wrong")).to_be_visible()
+        for label, text in typed.items():
+            expect(page.get_by_label(label, exact=True)).to_have_value(text)
         findings += check(page, axe)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, button
 

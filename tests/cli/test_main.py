@@ -70,6 +70,21 @@ def test_a_closed_pipe_is_141_without_a_message(env, tmp_path):
     assert done.stderr == "141\n"
 
 
+@pytest.mark.parametrize("args", [["--help"], ["list"], ["list", "--json"]])
+def test_an_output_on_a_full_disk_is_one_sentence(env, tmp_path, args):
+    """Siblings of CASES F16: stdout is a file on a disk without space."""
+    with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True) as relay:
+        relay.submit(a_submission())
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "claude_relay", *args]
+        done = subprocess.run(
+            command, env=env, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100
+        )
+
+    assert done.stderr == "claude-relay: the output cannot be written: No space left on device\n"
+    assert done.returncode == 1
+
+
 def test_a_missing_store_is_69_with_the_fix(env, tmp_path):
     done = relay_command("status", env=env, cwd=tmp_path)
 

@@ -55,6 +55,32 @@ def test_the_purge_erases_exactly_the_jobs_past_their_retention(store: Store) ->
         ), (state, delivery, finished_at, delay)
 
 
+def test_a_large_job_is_erased_in_steps_of_a_file(store: Store) -> None:
+    """Other writes wait for one file at most; what is left belongs to the job until all of it is erased."""
+    relay = Relay(store, QuietNotifier(), Policy())
+    add = records.insert("fetched_files", ["job_id", *records.FILE, "data"])
+    for name in ("large", "small"):
+        relay.submit(a_submission(name))
+        [claimed] = relay.execution.claim("w", limit=1)
+        for number in range(3 if name == "large" else 1):
+            data = bytes(2_000_000 if name == "large" else 10)
+            row = (claimed.job.id, number, "image/png", len(data), "0" * 64, 1.0, None, data)
+            store.write(lambda tx, row=row: tx._run(add, row))
+        relay.execution.complete(claimed, a_completion())
+    store.write(lambda tx: tx._run("UPDATE deliveries SET state = 'delivered', finished_at = 1", ()))
+    jobs = [
+        tx_jobs[0].id for name in ("large", "small") if (tx_jobs := store.read(lambda tx, n=name: tx.find(n, None)))
+    ]
+    cutoffs = PurgeCutoffs(done_before=1e12, failed_before=0.0)
+    steps = []
+    while jobs:
+        count, jobs = store.write(lambda tx, jobs=jobs: tx.purge(jobs, cutoffs, size=1_000_000))
+        [(files,)] = store.read(lambda tx: tx._run("SELECT count(*) FROM fetched_files", ()))
+        steps.append((count, files))
+
+    assert steps == [(0, 3), (0, 2), (0, 1), (2, 0)]
+
+
 @pytest.mark.parametrize("since, until", [(100.0, 160.0), (100.0, 100.0), (160.0, 100.0)])
 def test_waiting_jobs_get_exactly_the_time_back_that_they_could_not_use(
     store: Store, since: float, until: float

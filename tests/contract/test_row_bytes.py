@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_a_row_takes_the_space_of_a_job(tmp_path: Path, clock: Clock, text: str)
         for claimed in relay.execution.claim("w", limit=_COUNT):
             relay.execution.complete(claimed, a_completion("Svar på linje " * 80))
         relay.close()
-        with apsw.Connection(str(tmp_path / kind)) as store:
+        with contextlib.closing(apsw.Connection(str(tmp_path / kind))) as store:
             sizes.append(store.execute("SELECT sum(payload) FROM dbstat").get)
 
     assert sizes[1] <= 1.05 * sizes[0], f"{sizes[1] / sizes[0]:.3f}"

@@ -23,7 +23,8 @@ SELECT docs.rowid FROM (
 ) AS asked
 CROSS JOIN LATERAL (
     SELECT mark FROM search_eras
-    WHERE first < asked.high AND first >= (SELECT coalesce(max(first), 0) FROM search_eras WHERE first <= asked.low)
+    WHERE first < asked.high AND first >= coalesce(
+        (SELECT first FROM search_eras WHERE first <= asked.low ORDER BY first DESC LIMIT 1), 0)
     ORDER BY first DESC
 ) AS era
 CROSS JOIN LATERAL (

@@ -48,6 +48,9 @@ SELECT o.id, coalesce((SELECT octet_length(request) FROM requests WHERE job_id =
      + coalesce((SELECT sum(octet_length(blocks)) FROM answers WHERE job_id = o.id), 0)
      + coalesce((SELECT sum(octet_length(data)) FROM fetched_files WHERE job_id = o.id), 0)
 FROM jobs o WHERE o.id IN"""
+_ERASE_FILE = """
+DELETE FROM fetched_files WHERE job_id = ?
+    AND number = (SELECT max(number) FROM fetched_files WHERE job_id = ?) RETURNING 1 AS erased"""
 _DELIVERIES_OF_JOB = "(SELECT id FROM deliveries WHERE job_id = ?)"
 #: Tables with rows of a job, in an order that the foreign keys allow.
 _TABLES = (
@@ -105,7 +108,8 @@ class PurgeWrites(TallyWrites):
         """
         Erase those of the jobs that are still past their retention; returns how many, and the jobs that are left.
 
-        No more after `size` bytes: erased content is overwritten, so that the time depends on the bytes.
+        No more after `size` bytes: erased content is overwritten, so that the time depends on the bytes. Of a larger
+        job the files that it names by URL are erased first, one at a time.
         """
         if not jobs:
             return 0, ()
@@ -114,6 +118,8 @@ class PurgeWrites(TallyWrites):
             (*jobs, *_arguments(cutoffs)),
         )
         sizes = {row[0]: int(row[1]) for row in rows}
+        if sizes.get(jobs[0], 0) > size and self._run(_ERASE_FILE, (jobs[0], jobs[0])):
+            return 0, jobs
         erased: list[str] = []
         rest = list(jobs)
         while rest and size > 0:

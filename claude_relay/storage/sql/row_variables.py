@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.digests import matches
 from ...core.text.written_numbers import encode_as_written, read_number
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import logging
+
 #: Characters from which on a text is not stored twice: its place takes ten.
 _LONG = 24
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -48,10 +49,16 @@ def decode(job_id: str, stored: str | None, request: str | None, digest: bytes |
             return value
         variables, places = value
         if not matches(digest, (job_id, request)):
-            log.error("the stored request of job %s is damaged: its input is left out of the results", job_id)
+            _log().error("the stored request of job %s is damaged: its input is left out of the results", job_id)
             return dict(variables)
         texts = {name: json.loads(f'"{(request or "")[at : at + length]}"') for name, (at, length) in places.items()}
         return {**variables, **texts}
     except (ValueError, TypeError, AttributeError):
-        log.exception("the stored variables of job %s are damaged", job_id)
+        _log().exception("the stored variables of job %s are damaged", job_id)
         return None
+
+
+def _log() -> logging.Logger:
+    import logging  # here, as importing it is a fortieth of `status ID`
+
+    return logging.getLogger(__name__)
