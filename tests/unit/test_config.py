@@ -126,7 +126,7 @@ def test_a_valid_value_is_parsed(name, text, value):
         ("RELAY_HOST", "http://x", "host name or an IP address"),
         ("RELAY_PUBLIC_URL", "relay.example.com", "http:// or https://"),
         ("RELAY_PUBLIC_URL", "https://x/?a=1", "without ? and #"),
-        ("RELAY_PUBLIC_URL", "https://user:pw@x", "without a user and a password"),
+        ("RELAY_PUBLIC_URL", "https://user@x", "without a user and a password"),
         ("RELAY_PUBLIC_URL", "https://[x", "brackets or its port"),
         ("ANTHROPIC_BASE_URL", "http://host:99999", "brackets or its port"),
         ("RELAY_RATE_LIMIT", "100", "100/15m, or off"),
