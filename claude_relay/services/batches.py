@@ -353,8 +353,7 @@ class Batches:
         changes = []
         for job in self._late_jobs(tx, _STEP):
             call = tx.call(job.id, job.calls) if job.state is State.BATCHED else None
-            paid = call is not None and job.sent
-            changes.append(batch_transitions.promote(job, call=call, now=tx.now, paid=paid))
+            changes.append(batch_transitions.promote(job, call=call, now=tx.now, paid=job.sent))
             tx.save(changes[-1])
 
         return changes

@@ -16,6 +16,7 @@ from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, QueueFull, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import Accepted, FamilyCapacity, JobRef, Relay
+from claude_relay.services.queries import Queries
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 
@@ -370,5 +371,9 @@ def test_a_wait_ends_with_the_run_or_its_time(store: Store) -> None:
     relay.execution.complete(done, a_completion())
     relay.execution.fail(failed, a_failure(ErrorType.REFUSED, Remedy.FAIL))
 
-    assert relay.queries.wait(ref, timeout=60.0)["status"] == "completed"
-    assert relay.queries.wait(JobRef(request_id="b"), timeout=60.0)["status"] == "failed"
+    def no_sleep(seconds: float) -> None:
+        raise AssertionError("it waits for a run that has ended")
+
+    queries = Queries(relay.queries._context, sleep=no_sleep)
+    assert queries.wait(ref, timeout=60.0)["status"] == "completed"
+    assert queries.wait(JobRef(request_id="b"), timeout=60.0)["status"] == "failed"

@@ -114,3 +114,13 @@ def test_a_number_of_the_input_keeps_its_digits() -> None:
     ]  # fmt: skip
     assert cell(12345678901234567890, EXCEL) == "'12345678901234567890"
     assert cell(12345678901234567890, FORM) == "12345678901234567890"
+
+
+def test_an_answer_in_fields_does_not_stand_in_the_sheet_a_second_time_as_text() -> None:
+    """Beside one that is text alone, which has a column of its own."""
+    fields = {"status": "completed", "json": {"total": 3}, "response": '{"total": 3}', "requestId": "a:1"}
+    text = {"status": "completed", "json": None, "response": "No invoice.", "requestId": "a:2"}
+    first, second = table([fields, text], [{"nr": "1"}, {"nr": "2"}])
+
+    assert (first["total"], first["response"]) == ("3", "")
+    assert (second["total"], second["response"]) == ("", "No invoice.")
