@@ -26,7 +26,6 @@ from claude_relay.storage.postgres import PostgresStore, completion_reads, schem
 from claude_relay.storage.postgres.dialect import translate
 from claude_relay.storage.postgres.schema import LOCK
 from claude_relay.storage.sqlite.store import SqliteStore
-from tests.faults.snapshot import snapshot
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 from tests.support.cutting import CuttingWire
 from tests.support.eventually import eventually
@@ -254,29 +253,6 @@ def test_a_transaction_that_only_reads_writes_no_commit_row(store: PostgresStore
     assert postgres.run(count, url=url) == before != []
     store.close()
     assert postgres.run(count, url=url) == []  # and a process that ends leaves none either
-
-
-def test_a_commit_costs_no_more_while_a_snapshot_stays_open(store: PostgresStore, url: str, postgres: Cluster) -> None:
-    """All versions of a row stay for as long, so that none is replaced by hundreds of commits."""
-
-    def pages(commits: int) -> int:
-        sql = """SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read FROM pg_statio_user_tables
-                 WHERE relname = 'commits'"""
-        before = postgres.run(sql, url=url)[0][0]
-        for number in range(commits):
-            store.write(lambda tx, number=number: tx.set_shared_value(f"k{number}", number))
-        store._session.connection.execute("SELECT pg_stat_force_next_flush()")
-        store._session.connection.execute("SELECT 1")
-        return int(postgres.run(sql, url=url)[0][0]) - before
-
-    store.write(lambda tx: tx.set_shared_value("k", 0))
-    postgres.run("ALTER TABLE commits SET (autovacuum_enabled = off)", url=url)  # reads pages of its own
-    with snapshot(url):
-        first = pages(100)
-        pages(200)
-        last = pages(100)
-
-    assert 100 < last < 1.5 * first
 
 
 def test_a_silent_rollback_of_the_server_is_an_error(store: PostgresStore) -> None:

@@ -19,7 +19,6 @@ _LONG = 30.0
 class CountingSession:
     """A session that counts the functions of each commit, and can block in the middle of one."""
 
-    halves = True
     constraint_errors = ()
 
     def __init__(self) -> None:
@@ -127,19 +126,11 @@ def test_half_of_the_callers_share_a_commit(
     assert engine.commits == [1, 4, 2, 2]
 
 
-@pytest.mark.parametrize(("halves", "sizes"), [(True, [1, 13, 11]), (False, [1, 24])])
-def test_a_long_queue_is_written_in_halves(
-    writer: GroupCommitWriter, engine: CountingSession, *, halves: bool, sizes: list[int]
+def test_each_group_is_acknowledged_by_its_own_commit(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the disk is busy with one, the requests of the other are read; an engine with a costly commit has none."""
-    engine.halves = halves
-    _commit_together(writer, engine, 25)
-
-    assert engine.commits == sizes
-
-
-def test_each_half_is_acknowledged_by_its_own_commit(writer: GroupCommitWriter, engine: CountingSession) -> None:
-    """In the order of the queue, and after its commit; those of a half that fails get its error, and no others."""
+    """In the order of the queue, and after its commit; those of a group that fails get its error, and no others."""
+    monkeypatch.setattr(module, "_MAX_GROUP", 13)
     handed: list[tuple[int, BaseException | None]] = []
     commits: list[list[int]] = []
     group: list[int] = []

@@ -80,7 +80,6 @@ class CommitNotApplied(psycopg.OperationalError):
 class Session:
     """Implements `group_commit.Session`. `connect` opens a connection; without a `clock` the server's is used."""
 
-    halves = False  # each commit costs round trips under the lock of the fleet
     constraint_errors: tuple[type[BaseException], ...] = (psycopg.IntegrityError, psycopg.DataError)
 
     def __init__(self, connect: Callable[[], Connection], where: str, clock: Callable[[], float] | None) -> None:

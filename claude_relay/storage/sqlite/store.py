@@ -246,7 +246,6 @@ class SqliteStore:
 class _Session:
     """Implements `group_commit.Session` over the one connection that writes."""
 
-    halves = True
     waited = staticmethod(float)  # zero
     constraint_errors: tuple[type[BaseException], ...] = (apsw.ConstraintError,)
 
