@@ -48,6 +48,10 @@ _SESSION_SETTINGS = {
     # lock: the others then only wait.
     "idle_in_transaction_session_timeout": "1500",
     "TimeZone": "UTC",
+    # A plan that was made while a table was small is kept, and would read all of it later: each statement that is
+    # repeated has an index.
+    "enable_seqscan": "off",
+    "jit": "off",  # a plan that has to read a table anyway counts as costly
 }
 #: Those on which promises rest, so that a write sets them itself: a pooler may hand it a connection without them.
 _LOCAL = ("synchronous_commit", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
