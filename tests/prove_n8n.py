@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,9 @@ class N8n:
         """Drop files onto the page of its form trigger."""
         [trigger] = [node for node in workflow["nodes"] if node["type"].endswith("formTrigger")]
         parts = [("field-0", (path.name, path.read_bytes(), "application/pdf")) for path in files]
-        requests.post(f"{self._url}/form/{trigger['webhookId']}", files=parts, timeout=60).raise_for_status()
+        page = f"{self._url}/form/{trigger['webhookId']}"
+        eventually(lambda: requests.get(page, timeout=60).ok, within=60, every=1)
+        requests.post(page, files=parts, timeout=60).raise_for_status()
 
     def outcome(self, workflow: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """Wait for the end of its execution; the items that each node was reached with, by its name."""
@@ -172,7 +175,8 @@ def _without_id(workflow: dict[str, Any]) -> dict[str, Any]:
 
 
 def _installed(folder: Path) -> Path:
-    subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "n8n"], check=True)
+    packages = ("n8n", "node@24")  # n8n refuses the Node of Debian 12
+    subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *packages], check=True)
 
     return folder / "node_modules" / "n8n" / "bin" / "n8n"
 
@@ -181,8 +185,9 @@ def _installed(folder: Path) -> Path:
 def _started(program: Path, folder: Path) -> Iterator[N8n]:
     port, broker = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
+    own_node = [parent / "node" / "bin" for parent in program.absolute().parents if (parent / "node" / "bin").is_dir()]
     env = {
-        "PATH": os.environ["PATH"],
+        "PATH": os.pathsep.join([*map(str, own_node), os.environ["PATH"]]),
         "HOME": str(folder),
         "N8N_USER_FOLDER": str(folder),
         "N8N_PORT": str(port),
@@ -195,7 +200,8 @@ def _started(program: Path, folder: Path) -> Iterator[N8n]:
         ),
     }
     with (folder / "n8n.log").open("wb") as log:
-        process = subprocess.Popen(["node", str(program), "start"], env=env, stdout=log, stderr=log)
+        node = shutil.which("node", path=env["PATH"]) or "node"
+        process = subprocess.Popen([node, str(program), "start"], env=env, stdout=log, stderr=log)
     try:
         yield N8n(url)
     finally:
