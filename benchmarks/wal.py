@@ -90,7 +90,7 @@ def live(relay: Relay, *, checkpoints: int, jobs: int = _JOBS) -> None:
                 partial = PartialResponse(text=_text(12), usage={"input_tokens": 10})
                 relay.execution.checkpoint_many([(item, None, partial) for item in claimed])
             list(pool.map(lambda item: relay.execution.complete(item, a_completion(_text(60))), claimed))
-            relay.deliveries.next_due()
+            relay.deliveries.seconds_until_due()
             sent = relay.deliveries.claim("worker-1", limit=_GROUP, at_once=_GROUP, senders=_GROUP)
             list(pool.map(lambda item: relay.deliveries.record_attempt(item, Reply(status=200, ms=1)), sent))
 

@@ -48,11 +48,6 @@ class EventLoop:
         if self._registered.pop(fd, 0):
             self._poll.unregister(fd)
 
-    def run(self) -> None:
-        """Serve until no socket is left."""
-        while self._map:
-            self.round(1.0)
-
     def round(self, timeout: float) -> None:
         """Wait up to so many seconds for something to happen, and handle it."""
         now = time.monotonic()

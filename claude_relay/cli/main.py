@@ -62,7 +62,7 @@ VERBS = {
 #: Set by a shell that asks for completions.
 _COMPLETING = "_CLAUDE_RELAY_COMPLETE"
 
-#: A full disk, a quota, a limit of file sizes, a broken device.
+#: A full disk, a quota, a limit of file sizes, a broken device: of stdout or a file, as a store has errors of its own.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 #: Problems that are shown to a person: a file of another kind has one in each line.
 _MOST_LINES = 20
@@ -144,9 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_error(output, exc)
         return exc.exit_code
     except Exception as exc:
-        if (
-            isinstance(exc, OSError) and exc.errno in _WRITE_ERRORS
-        ):  # of stdout or a file; a store has errors of its own
+        if isinstance(exc, OSError) and exc.errno in _WRITE_ERRORS:
             print(f"claude-relay: the output cannot be written: {exc.strerror}", file=sys.stderr)
             _discard_output()
             return 1

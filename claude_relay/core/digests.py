@@ -25,11 +25,11 @@ def digest(*parts: str | bytes | memoryview | float | None) -> bytes:
     """
     result = blake2b(digest_size=SIZE)
     for part in parts:
-        if isinstance(part, str) and "\0" in part:
-            part = part.replace("\0", "\ufffd")  # noqa: PLW2901
         if part is None:  # most columns of most rows
             result.update(b"none 0 ")
             continue
+        if isinstance(part, str) and "\0" in part:
+            part = part.replace("\0", "\ufffd")  # noqa: PLW2901
         if isinstance(part, str) and len(part) > _PIECE:
             size = len(part) if part.isascii() else sum(map(len, _pieces(part)))
             result.update(b"text %d " % size)

@@ -18,6 +18,7 @@ from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destinati
 from ..core.deliveries.destination import HealthSignal
 from ..core.jobs.job import Retain
 from ..core.jobs.submission import WebhookTarget
+from ..core.lazy_dataclass import dataclass
 from ..core.wire import timestamp
 from ..errors import Damaged, LeaseLost
 from . import damage
@@ -40,13 +41,28 @@ _STEP = 100
 _PROBE_CANDIDATES = 100
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Room:
+    """The deliveries that a worker may claim: see `Deliveries.exchange` and `destinations.allocate`."""
+
+    worker: str
+    limit: int
+    senders: int
+    at_once: int
+    quick: Mapping[str, int]
+
+    def most(self, name: str) -> int:
+        """The most deliveries to a destination that a claim may read."""
+        return min(self.limit, max(destinations.CLAIMED_AHEAD, self.at_once) if name in self.quick else self.at_once)
+
+
 class Deliveries:
     """The use cases of a worker's senders."""
 
     def __init__(self, context: Context, gone: GoneEndpoints) -> None:
         self._context, self._gone_endpoints = context, gone
         self._store = context.store
-        self._seen_due: Sequence[DueDestination] = ()  # by the last `next_due`: what a claim will probably read
+        self._seen_due: Sequence[DueDestination] = ()  # by the last look: what a claim will probably read
         self._floors = DueFloors()
         self._has_erasable_rows = False
 
@@ -76,24 +92,21 @@ class Deliveries:
         `quick`: see `destinations.allocate`; at most `MAX_CONCURRENT` of what is claimed may be sent at a time. Returns
         the recorded deliveries in the order of `replies`, a lost lease in its place, and the claimed ones.
         """
-        return self._exchange(worker, replies, limit, senders or limit, at_once, quick)
+        room = _Room(worker=worker, limit=limit, senders=senders or limit, at_once=at_once, quick=quick)
 
-    @query
-    def next_due(self, tx: ReadTransaction) -> float | None:
-        """The earliest time, in seconds since 1970, at which a delivery may be sent; None where none waits for one."""
-        return self._next_due(tx)
+        return self._exchange(replies, room)
 
     @query
     def seconds_until_due(self, tx: ReadTransaction) -> float | None:
-        """As `next_due`, from now on: the clock of this machine may be another one than the store's."""
-        due_at = self._next_due(tx)
+        """
+        Until a delivery may be sent; None where none waits for a time.
+
+        By the clock of the store: that of this machine may be another one.
+        """
+        due = self._seen_due = _due_destinations(tx, self._floors.at(tx.now))
+        due_at = destinations.next_check_at(due, _failing_destinations(tx)) if due else None
 
         return None if due_at is None else due_at - tx.now
-
-    def _next_due(self, tx: ReadTransaction) -> float | None:
-        due = self._seen_due = _due_destinations(tx, self._floors.at(tx.now))
-
-        return destinations.next_check_at(due, _failing_destinations(tx)) if due else None
 
     def _look_up_attempt(self, reads: ReadTransaction, sent: ClaimedDelivery, reply: Reply) -> None:
         reads.delivery_of_run(sent.delivery.job_id, sent.delivery.run)
@@ -162,39 +175,22 @@ class Deliveries:
 
         return expired
 
-    def _look_up_exchange(
-        self,
-        reads: ReadTransaction,
-        worker: str,
-        replies: Sequence[SentReply],
-        limit: int,
-        senders: int,
-        at_once: int,
-        quick: Mapping[str, int],
-    ) -> None:
+    def _look_up_exchange(self, reads: ReadTransaction, replies: Sequence[SentReply], room: _Room) -> None:
         """Guesses that every destination is healthy and that nothing changed since the last look."""
         for sent, reply in replies:
             self._look_up_attempt(reads, sent, reply)
         _failing_destinations(reads)
         floors = self._floors.floors
         _due_destinations(reads, floors)
-        for due in sorted(self._seen_due, key=lambda due: due.due_at)[:limit]:
-            most = _most(due.destination, limit, at_once, quick)
-            _first_due(reads, due.destination, floors, limit=most)
+        for due in sorted(self._seen_due, key=lambda due: due.due_at)[: room.limit]:
+            _first_due(reads, due.destination, floors, limit=room.most(due.destination))
 
     @transaction(ahead=_look_up_exchange)
     def _exchange(
-        self,
-        tx: Transaction,
-        worker: str,
-        replies: Sequence[SentReply],
-        limit: int,
-        senders: int,
-        at_once: int,
-        quick: Mapping[str, int],
+        self, tx: Transaction, replies: Sequence[SentReply], room: _Room
     ) -> tuple[Sequence[Delivery | LeaseLost], Sequence[ClaimedDelivery]]:
         # The claim first: it looks at whole tables, which the writes of an attempt would make it do again.
-        claimed = self._claim(tx, worker, limit, senders, at_once, _freed(tx, replies), quick) if limit else ()
+        claimed = self._claim(tx, room, _freed(tx, replies)) if room.limit else ()
 
         return [self._record_or_lost(tx, sent, reply) for sent, reply in replies], claimed
 
@@ -204,16 +200,7 @@ class Deliveries:
         except LeaseLost as exc:  # raised before anything is written
             return exc
 
-    def _claim(
-        self,
-        tx: Transaction,
-        worker: str,
-        limit: int,
-        senders: int,
-        at_once: int,
-        freed: Counter[str],
-        quick: Mapping[str, int],
-    ) -> Sequence[ClaimedDelivery]:
+    def _claim(self, tx: Transaction, room: _Room, freed: Counter[str]) -> Sequence[ClaimedDelivery]:
         failing = _failing_destinations(tx)
         floors = self._floors.at(tx.now)
         dues = self._seen_due = _due_destinations(tx, floors)
@@ -223,20 +210,26 @@ class Deliveries:
             for due in dues
         ]
         shares = destinations.allocate(
-            dues, failing, free=limit, senders=senders, at_once=at_once, now=tx.now, quick=quick
+            dues,
+            failing,
+            free=room.limit,
+            senders=room.senders,
+            at_once=room.at_once,
+            quick=room.quick,
+            now=tx.now,
         )
         claimed: list[ClaimedDelivery] = []
         for name, share in shares.items():
             destination = failing.get(name)
             healthy = destination is None or not (destination.slowed or destination.recovering)
             if healthy:  # read up to the same number each time: it is announced before the shares are known
-                due = _first_due(tx, name, floors, limit=_most(name, limit, at_once, quick))[:share]
+                due = _first_due(tx, name, floors, limit=room.most(name))[:share]
             else:
                 due = _best_probes(tx, name, share)
             tx.prefetch(functools.partial(_look_up_deliveries, due=due))
             for delivery in due:
                 try:
-                    claimed.append(self._claim_delivery(tx, delivery, worker))
+                    claimed.append(self._claim_delivery(tx, delivery, room.worker))
                 except Damaged as exc:
                     damage.note(tx, exc)
                     with contextlib.suppress(Damaged):  # its event has no job to belong to: the row of that is lost
@@ -292,11 +285,6 @@ class Deliveries:
             _erase_if_delivered(tx, delivery.job_id)
 
         return len(expired)
-
-
-def _most(name: str, limit: int, at_once: int, quick: Mapping[str, int]) -> int:
-    """The most deliveries to a destination that a claim may read."""
-    return min(limit, max(destinations.CLAIMED_AHEAD, at_once) if name in quick else at_once)
 
 
 def _freed(tx: ReadTransaction, replies: Sequence[SentReply]) -> Counter[str]:

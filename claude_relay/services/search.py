@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from ..core.filter_marks import asked_filters
@@ -98,8 +99,8 @@ class Search:
         newest of all, as what is frequent is among them; then the index names the others. None for the last id: there
         are no more.
         """
-        cursor, rows_read = which.before, _FIRST_STEP
-        while True:
+        cursor = which.before
+        for rows_read in chain((_FIRST_STEP,), (_STEP,) if indexed else (), repeat(step)):
             rows = tx.job_window(replace(which, before=cursor), rows_read)
             last = None if len(rows) < rows_read else rows[-1][0]
             yield [job_id for job_id, matches in rows if matches], last, rows_read
@@ -111,7 +112,7 @@ class Search:
                 if last is None:
                     return
                 indexed = False
-            cursor, rows_read = last, step if rows_read != _FIRST_STEP or not indexed else _STEP
+            cursor = last
 
     def _find_selective(self, tx: ReadTransaction, which: JobFilter) -> tuple[Sequence[Job], str | None]:
         page: list[Job] = []

@@ -1,4 +1,4 @@
-"""The span of accepting a job: one for each request, which ends once, whoever answers."""
+"""The span of accepting a job: one for each request. It ends once, in the thread that answers."""
 
 from __future__ import annotations
 

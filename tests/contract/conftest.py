@@ -1,4 +1,4 @@
-"""A store of each engine with a clock that stands still: what most tests of the stores begin with."""
+"""A store of each engine with a clock that only the test moves: what most tests of the stores begin with."""
 
 from __future__ import annotations
 

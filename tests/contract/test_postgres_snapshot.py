@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.policy import Policy
+from claude_relay.ports import Transaction
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.postgres import PostgresStore
 from tests.faults.snapshot import snapshot
@@ -26,15 +27,8 @@ def url(database: str) -> str:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(url: str, clock: Clock) -> Iterator[PostgresStore]:
-    store = PostgresStore(url, where="the test's", clock=clock)
-    yield store
-    store.close()
+def place(url: str) -> str:
+    return url
 
 
 @pytest.fixture
@@ -68,17 +62,9 @@ def test_a_sum_of_costs_does_not_pass_over_all_its_versions(
     [claimed] = relay.execution.claim("w", limit=1)
     call = replace(claimed.call, sent=True, ended_at=1.0, outcome="completed", usage={"input_tokens": 10})
 
-    def pages(commits: int) -> int:
-        before = _pages(postgres, url, store, "costs")
-        for _ in range(commits):
-            store.write(lambda tx: tx.add_spend("2026-11-30", claimed.job, call))
-        return _pages(postgres, url, store, "costs") - before
-
-    _leave_to_the_test(postgres, url, "costs")
-    with snapshot(url):
-        first = pages(100)
-        pages(200)
-        last = pages(100)
+    first, last = _pages_of_commits(
+        postgres, url, store, "costs", lambda tx, _: tx.add_spend("2026-11-30", claimed.job, call)
+    )
 
     assert 100 < last < 1.5 * first
 
@@ -86,20 +72,30 @@ def test_a_sum_of_costs_does_not_pass_over_all_its_versions(
 def test_a_commit_costs_no_more_than_the_first_ones(store: PostgresStore, url: str, postgres: Cluster) -> None:
     """All versions of a row stay for as long, so that none is replaced by hundreds of commits."""
 
-    def pages(commits: int) -> int:
-        before = _pages(postgres, url, store, "commits")
-        for number in range(commits):
-            store.write(lambda tx, number=number: tx.set_shared_value(f"k{number}", number))
-        return _pages(postgres, url, store, "commits") - before
-
     store.write(lambda tx: tx.set_shared_value("k", 0))
-    _leave_to_the_test(postgres, url, "commits")
+    first, last = _pages_of_commits(
+        postgres, url, store, "commits", lambda tx, number: tx.set_shared_value(f"k{number}", number)
+    )
+
+    assert 100 < last < 1.5 * first
+
+
+def _pages_of_commits(
+    postgres: Cluster, url: str, store: PostgresStore, table: str, write: Callable[[Transaction, int], object]
+) -> tuple[int, int]:
+    """Pages of a table that the first hundred writes read while a snapshot is open, and the fourth hundred."""
+
+    def pages(commits: int) -> int:
+        before = _pages(postgres, url, store, table)
+        for number in range(commits):
+            store.write(lambda tx, number=number: write(tx, number))
+        return _pages(postgres, url, store, table) - before
+
+    _leave_to_the_test(postgres, url, table)
     with snapshot(url):
         first = pages(100)
         pages(200)
-        last = pages(100)
-
-    assert 100 < last < 1.5 * first
+        return first, pages(100)
 
 
 def _leave_to_the_test(postgres: Cluster, url: str, table: str) -> None:

@@ -122,7 +122,11 @@ class Fleet:
             while self.delivered < self._jobs and not self._failed.is_set():
                 sending -= {post for post in sending if post.done()}
                 free = _SLOTS - len(sending)
-                claimed = relay.deliveries.claim(name, limit=free) if free and relay.deliveries.next_due() else ()
+                claimed = (
+                    relay.deliveries.claim(name, limit=free)
+                    if free and relay.deliveries.seconds_until_due() is not None
+                    else ()
+                )
                 sending |= {pool.submit(self._deliver, relay, item) for item in claimed}
                 if not claimed:
                     wait(sending, 0.2, FIRST_COMPLETED)
@@ -170,7 +174,7 @@ def test_each_use_case_takes_two_round_trips(place: str, distant: DistantServer)
         "checkpoint": trips(distant, lambda: relay.execution.checkpoint(held["job"], PartialResponse(text="half"))),
         "complete": trips(distant, lambda: relay.execution.complete(held["job"], a_completion())),
     }
-    relay.deliveries.next_due()
+    relay.deliveries.seconds_until_due()
     counted["claim of a delivery"] = trips(distant, claim_delivery)
     counted["attempt"] = trips(
         distant, lambda: relay.deliveries.record_attempt(held["delivery"], Reply(status=200, ms=1))

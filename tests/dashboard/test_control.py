@@ -83,7 +83,7 @@ def test_a_destination_is_paused_and_its_callbacks_wait_until_it_is_resumed(rela
     [sent] = relay.deliveries.claim("w", limit=9)
     relay.deliveries.record_attempt(sent, Reply(status=200))
     assert sent.request_id == "r-2"
-    assert relay.deliveries.next_due() is None
+    assert relay.deliveries.seconds_until_due() is None
     page = admin.get("/dashboard/jobs/r-1")
     assert "a.example: paused" in page.text and "It waits." in page.text
     assert 'href="/dashboard/destinations"' in page.page and "Redeliver" not in page.text

@@ -73,7 +73,7 @@ def _part(cluster: Cluster, url: str, store: PostgresStore, relay: Relay, prefix
         for claimed in relay.execution.claim("w", limit=_SLOTS):
             relay.execution.sending(claimed)
             relay.execution.complete(claimed, a_completion())
-        while relay.deliveries.next_due():
+        while relay.deliveries.seconds_until_due() is not None:
             for sent in relay.deliveries.claim("w", limit=_SLOTS):
                 relay.deliveries.record_attempt(sent, Reply(status=200, ms=1))
     seconds = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""A relay on a real store with a clock that stands still: what most tests of the use cases begin with."""
+"""A relay on a real store with a clock that only the test moves: what most tests of the use cases begin with."""
 
 from __future__ import annotations
 

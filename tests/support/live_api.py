@@ -22,7 +22,12 @@ Address = tuple[str, int]
 def serving(app: Any, settings: Settings, **options: Any) -> Iterator[Address]:
     """Serve `app` on a free port; returns its address."""
     server = listen(app, settings, **options)
-    thread = threading.Thread(target=server.event_loop.run, daemon=True)
+
+    def serve() -> None:
+        while server._map:
+            server.event_loop.round(1.0)
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
         yield "127.0.0.1", getattr(server, "effective_port", 0)

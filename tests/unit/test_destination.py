@@ -185,7 +185,7 @@ def test_no_destination_takes_all_senders() -> None:
 
 
 def test_a_destination_that_answers_at_once_gets_more_leases_of_one_worker_only() -> None:
-    """Issue 17 item 3: while nobody else has any there; never of one that fails, and not while senders are scarce."""
+    """Issue 17 item 3: where no other worker has leases, it is healthy, and senders are free."""
     due, quick = DueDestination(destination=HERE, due_at=1.0, busy=3), {HERE: 3}
     some = {"free": 60, "senders": 64, "now": 2.0}
 
