@@ -237,7 +237,11 @@ class SqliteEngine(Engine):
         """Nothing: the relay backs up and restores such a store."""
 
     def backup(self, relay: Relay, file: Path) -> None:
+        from ..file_owner import give_to_owner
+
         relay.backup(file)
+        if file.absolute().parent == self.path.absolute().parent:  # there all belongs to the daemons' user
+            give_to_owner(file)
 
     def restore(self, file: Path) -> Path | None:
         from ..storage.sqlite.restore import restore

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ...config import OPTIONS, Settings
 from .finding import Finding, failure, ok, warning
@@ -14,6 +15,7 @@ _PROPERTIES = (
     "Id",
     "LoadState",
     "ActiveState",
+    "SubState",
     "Result",
     "UnitFileState",
     "ExecMainStatus",
@@ -50,14 +52,20 @@ def check(system: System, settings: Settings | None = None) -> Iterator[Finding]
     if all(units.get(name, {}).get("ActiveState") == "inactive" for name in UNITS):
         yield failure("units", "claude-relay is not running", "systemctl start claude-relay.target")
         return
-    findings = [finding for name in UNITS for finding in unit_faults(name, units.get(name, {}))]
+    findings = [
+        finding
+        for name in UNITS
+        for finding in unit_faults(name, units.get(name, {}), lambda unit: _last_words(unit, system))
+    ]
     yield from findings or [ok("units", "all are up and start at boot")]
     if drop_ins := [path for unit in units.values() for path in unit.get("DropInPaths", "").split()]:
         yield ok("drop-ins", ", ".join(drop_ins))
 
 
-def unit_faults(name: str, unit: dict[str, str]) -> Iterator[Finding]:
-    """The faults of one unit, by its properties from `systemctl show`."""
+def unit_faults(
+    name: str, unit: dict[str, str], last_words: Callable[[str], str] = lambda unit: ""
+) -> Iterator[Finding]:
+    """The faults of one unit, by its properties from `systemctl show` and the `last_words` of a unit in the journal."""
     load, state = unit.get("LoadState", "not-found"), unit.get("ActiveState", "")
     if load == "masked":
         fix = f"systemctl unmask {name} && systemctl start {name}"
@@ -78,7 +86,9 @@ def unit_faults(name: str, unit: dict[str, str]) -> Iterator[Finding]:
     if unit.get("NeedDaemonReload") == "yes":
         yield warning("units", f"the file of {name} has changed since systemd read it", "systemctl daemon-reload")
     if state == "failed":
-        yield _failed(name, unit)
+        yield _failed(name, unit, last_words(name))
+    elif (state, unit.get("SubState")) == ("activating", "auto-restart"):
+        yield _restarting(name, unit, last_words(name))
     elif state in ("inactive", "deactivating"):
         yield failure("units", f"{name} is not running", f"systemctl start {name}")
     elif int(unit.get("NRestarts") or 0) >= _RESTARTS:
@@ -126,7 +136,25 @@ def _environment(unit: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, separator, value in (word.partition("=") for word in words) if separator}
 
 
-def _failed(name: str, unit: dict[str, str]) -> Finding:
+def _last_words(name: str, system: System) -> str:
+    """The cause of a unit's last failure in the journal: a sentence of the program, or of systemd."""
+    output = system.run(("journalctl", "--quiet", "--output=cat", "--lines=12", f"--unit={name}")) or ""
+    causes = [line for line in output.splitlines() if re.match(r"claude-relay: |.*: Failed (?:to|at) ", line)]
+
+    return (causes or [""])[-1].removeprefix("claude-relay: ")
+
+
+def _restarting(name: str, unit: Mapping[str, str], words: str) -> Finding:
+    """The fault of a unit that fails at each start, and is started again and again."""
+    status = unit.get("ExecMainStatus", "")
+    cause = words or f"{unit.get('Result') or 'it fails'}, status {status}"
+    where = f"correct {unit['DropInPaths']} if it is the cause, then: " if unit.get("DropInPaths") else ""
+    fix = f"journalctl -u {name} -n 20; {where}systemctl daemon-reload && systemctl restart {name}"
+
+    return failure("units", f"{name} fails at each start{_drop_ins(unit)}: {cause}", fix)
+
+
+def _failed(name: str, unit: dict[str, str], words: str) -> Finding:
     result, status = unit.get("Result", ""), unit.get("ExecMainStatus", "")
     restart = f"systemctl reset-failed {name} && systemctl start {name}"
     if name.endswith(".socket"):
@@ -134,7 +162,7 @@ def _failed(name: str, unit: dict[str, str]) -> Finding:
         fix = f"systemctl status {name} and ss -ltnp show which one; stop that, then: {restart}"
         return failure("units", detail, fix)
     if status == "78":
-        detail = f"{name} exited with 78: settings, secrets or store are wrong"
+        detail = f"{name} exited with 78{_drop_ins(unit)}: {words or 'settings, secrets or store are wrong'}"
         return failure("units", detail, f"fix the faults above (or: journalctl -u {name} -n 20), then: {restart}")
     if status == "243":
         return failure(

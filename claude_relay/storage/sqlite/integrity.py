@@ -117,7 +117,7 @@ def notice_path(path: Path) -> Path:
 
 def refuse_lost(path: Path) -> None:
     """Raise `StoreRefused` while daemons have another file open as that store: what is written here would be lost."""
-    if not notice_path(path).exists():
+    if not os.access(notice_path(path), os.F_OK):
         return
     from .rescue import read_notice  # here: each command asks
 

@@ -105,3 +105,37 @@ def test_the_units_as_installed_differ_in_nothing(server, tmp_path):
     machine = a_system(tmp_path, {"systemctl": shown()})
 
     assert faults(units.check(machine, Settings())) == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "journal", "cause"),
+    [
+        ({"ActiveState": "activating", "SubState": "auto-restart", "ExecMainStatus": "69"}, "", "status 69"),
+        (
+            {"ActiveState": "activating", "SubState": "auto-restart", "DropInPaths": "/etc/x.conf"},
+            "claude-relay: the store cannot be opened\nclaude-relay-worker.service: Failed with result 'exit-code'.\n",
+            "the store cannot be opened",
+        ),
+        (
+            {"ActiveState": "activating", "SubState": "auto-restart", "DropInPaths": "/etc/x.conf"},
+            "claude-relay-worker.service: Failed to run 'start-pre' task: No such file or directory\n",
+            "start-pre",
+        ),
+        (
+            {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78", "DropInPaths": "/etc/x.conf"},
+            "claude-relay: RELAY_FOO in the environment is not a setting: remove it.\n",
+            "RELAY_FOO",
+        ),
+    ],
+    ids=["silent", "program", "systemd", "settings"],
+)
+def test_a_unit_that_fails_at_each_start_is_a_fault_with_its_last_words(tmp_path, unit, journal, cause):
+    """Siblings of CASES A11: a drop-in takes away the store, an EnvironmentFile= is missing, a setting is unknown."""
+    machine = a_system(tmp_path, {"systemctl": shown(worker=unit), "journalctl": journal})
+    (tmp_path / "booted").mkdir()
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units" / "claude-relay-worker.service").touch()
+    [fault] = [each for each in faults(units.check(machine, Settings())) if each.result == "fail"]
+
+    assert "claude-relay-worker.service" in fault.detail and cause in fault.detail
+    assert unit.get("DropInPaths", "") in fault.detail and "systemctl" in fault.fix
