@@ -80,10 +80,11 @@ def _folder_cure(folder: Path) -> str | None:
 
     owners = f"uid {info.st_uid} and group {info.st_gid} (mode {stat.S_IMODE(info.st_mode):o})"
 
-    return (
-        f"uid {user} may not enter {folder}, which belongs to {owners}. Run it with that group (docker run "
-        f"--user {user}:{info.st_gid}), or as root: chown -R {user} {folder}."
-    )
+    detail = f"uid {user} may not enter {folder}, which belongs to {owners}. Run it with that group"
+    if "INVOCATION_ID" in os.environ:  # a unit of systemd
+        return f"{detail}, such as by Group= of its unit."
+
+    return f"{detail} (docker run --user {user}:{info.st_gid}), or as root: chown -R {user} {folder}."
 
 
 def with_key_files(source: Source, secrets: Sequence[str]) -> Source:

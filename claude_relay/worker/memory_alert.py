@@ -47,7 +47,7 @@ class MemoryAlert:
         return True
 
     def give_back(self) -> None:
-        """Do not count the last attempt: it reached nobody."""
+        """Return the last attempt: nothing was sent."""
         self._attempts, self._due_at = self._attempts - 1, self._clock()
 
     def send(self, post: Callable[[str, bytes], Reply]) -> None:
@@ -79,7 +79,7 @@ class MemoryAlert:
         if alert is None:
             return
         log_resolved(alert)
-        if self._sends and self._attempts:  # otherwise nobody has heard of it
+        if self._sends and self._attempts:  # one that was never sent has no end to tell
             self._relay.alerts.record_end(alert, alert_id(alert))
         self._kept.take()
         self._sends = False

@@ -1,4 +1,4 @@
-"""The open alert about the store in a file: where its process ends first, the next one sends the notice of its end."""
+"""The open alert about the store, in a file: a process that starts later sends the notice of its end."""
 
 from __future__ import annotations
 

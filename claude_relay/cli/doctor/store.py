@@ -177,7 +177,7 @@ def _worker(relay: Relay, system: System) -> Finding:
             elif system.container is not None:
                 start = f"on the host: docker restart {socket.gethostname()}"
             elif _is_failing(system):
-                start = f"first mend the fault that `units` names below, then: {start}"
+                start = f"first fix what `units` names below, then: {start}"
             return failure("worker", str(problem).partition(":")[0], start)
 
     return ok("worker", "seen lately")

@@ -24,6 +24,8 @@ _PROPERTIES = (
     "DropInPaths",
     "StatusText",
     "User",
+    "Group",
+    "PrivateNetwork",
     "Environment",
 )
 #: Set by the units themselves.
@@ -73,9 +75,12 @@ def unit_faults(
         return
     if load in ("bad-setting", "error"):
         files = unit.get("DropInPaths", "")
-        detail = f"{name} cannot be loaded ({load}): {files or 'its file'} is wrong, such as a second ExecStart="
+        such, hint = "a second ExecStart=", "an empty ExecStart= comes before a new one"
+        if name.endswith(".socket"):
+            such, hint = "a ListenStream= that is no address", "ListenStream= takes a port, or an address and a port"
+        detail = f"{name} cannot be loaded ({load}): {files or 'its file'} is wrong, such as {such}"
         fix = (
-            f"systemd-analyze verify {name}; systemctl edit {name} (an empty ExecStart= comes before a new one), then: "
+            f"systemd-analyze verify {name}; systemctl edit {name} ({hint}), then: "
             f"systemctl daemon-reload && systemctl start {name}"
         )
         yield failure("units", detail, fix)
@@ -106,6 +111,13 @@ def views(units: Mapping[str, dict[str, str]], settings: Settings | None) -> Ite
         if user != usual:
             detail = f"{name} runs as {user}, the others as {usual}{_drop_ins(units[name])}"
             yield failure("units", detail, _edit(name, f"take out User={user}"))
+        group = units[name].get("Group") or usual
+        if user == usual and group != usual:
+            detail = f"{name} runs in the group {group}, and only {usual} may read the settings{_drop_ins(units[name])}"
+            yield failure("units", detail, _edit(name, f"take out Group={group}"))
+        if name != DAEMONS[0] and units[name].get("PrivateNetwork") == "yes":
+            detail = f"{name} has no network{_drop_ins(units[name])}: it reaches neither Anthropic nor a webhook"
+            yield failure("units", detail, _edit(name, "take out PrivateNetwork="))
     for name in users:
         for setting, value in _environment(units[name]).items():
             if setting in _EXPECTED or settings is None or setting not in _NAMES:
@@ -158,12 +170,19 @@ def _failed(name: str, unit: dict[str, str], words: str) -> Finding:
     result, status = unit.get("Result", ""), unit.get("ExecMainStatus", "")
     restart = f"systemctl reset-failed {name} && systemctl start {name}"
     if name.endswith(".socket"):
-        detail = f"{name} cannot listen: most likely another program uses its address"
+        cause = f" ({words.partition(': ')[2]})" if words else ""
+        detail = f"{name} cannot listen{cause}: most likely another program uses its address"
         fix = f"systemctl status {name} and ss -ltnp show which one; stop that, then: {restart}"
+        if unit.get("DropInPaths"):
+            detail = f"{detail}, or {unit['DropInPaths']} names one that is not this machine's"
+            fix = f"{fix}; or correct ListenStream= (ip address), then: systemctl daemon-reload && {restart}"
         return failure("units", detail, fix)
     if status == "78":
         detail = f"{name} exited with 78{_drop_ins(unit)}: {words or 'settings, secrets or store are wrong'}"
-        return failure("units", detail, f"fix the faults above (or: journalctl -u {name} -n 20), then: {restart}")
+        first = f"correct {unit['DropInPaths']}, or the faults" if unit.get("DropInPaths") else "fix the faults"
+        reload = "systemctl daemon-reload && " if unit.get("DropInPaths") else ""
+        fix = f"{first} above (or: journalctl -u {name} -n 20), then: {reload}{restart}"
+        return failure("units", detail, fix)
     if status == "243":
         return failure(
             "units", f"{name} did not get its credentials (243)", f"fix the credentials above, then: {restart}"

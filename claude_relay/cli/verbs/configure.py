@@ -99,6 +99,7 @@ def check_as_daemon(system: System | None = None) -> None:
     """Check as root what the daemons can read: they run as another user, without this environment."""
     from ...config import load
     from ...file_owner import access_fault, acting_as, closed_parent
+    from ...wiring import engine_of
     from ..doctor import system as machine
 
     file, user = _ETC / "claude-relay.env", (system or machine.System()).daemon_user()
@@ -107,15 +108,14 @@ def check_as_daemon(system: System | None = None) -> None:
         return
     account = pwd.getpwuid(user)
     with contextlib.suppress(ConfigError):
-        load(
-            {}, dotenv=None, etc=file, all_keys=False
-        )  # imports what reading takes, which that user may not be able to
+        # Imports what reading takes, which that user may not be able to.
+        engine_of(load({}, dotenv=None, etc=file, all_keys=False))
 
     with acting_as(account):
         try:
             if file.exists():
                 file.read_bytes()
-            store = load({}, dotenv=None, etc=file, all_keys=False).store_path
+            store = engine_of(load({}, dotenv=None, etc=file, all_keys=False)).file
             fault = None if store is None else access_fault(store)
         except PermissionError as exc:
             path = closed_parent(file) or Path(exc.filename or file)

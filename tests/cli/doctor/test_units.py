@@ -35,6 +35,13 @@ WELL = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enable
         ),
         ("claude-relay-api.socket", {"ActiveState": "failed", "Result": "resources"}, "cannot listen", "ss -ltnp"),
         (
+            "claude-relay-api.socket",
+            {"ActiveState": "failed", "Result": "resources", "DropInPaths": "/etc/x.conf"},
+            "/etc/x.conf names one that is not this machine's",
+            "correct ListenStream=",
+        ),
+        ("claude-relay-api.socket", {"LoadState": "bad-setting"}, "no address", "takes a port"),
+        (
             "claude-relay-worker.service",
             {"ActiveState": "failed", "Result": "watchdog", "ExecMainStatus": "6"},
             "hung",
@@ -89,6 +96,8 @@ def shown(**changed: dict[str, str]) -> str:
             "RELAY_STORE",
         ),
         ({"LoadState": "bad-setting", "DropInPaths": "/etc/y.conf"}, ("bad-setting", "/etc/y.conf"), "ExecStart="),
+        ({"Group": "nogroup", "DropInPaths": "/etc/z.conf"}, ("nogroup", "claude-relay", "/etc/z.conf"), "Group="),
+        ({"PrivateNetwork": "yes", "DropInPaths": "/etc/n.conf"}, ("no network", "/etc/n.conf"), "PrivateNetwork="),
     ],
 )
 def test_a_drop_in_of_one_unit_is_named_with_its_difference(server, tmp_path, unit, words, fix):
