@@ -68,6 +68,10 @@ def access_fault(store: Path) -> tuple[str, str] | None:
         return detail, f"take that line out of the unit, or: chmod 2770 {shlex.quote(str(blocked))}"
     if owner == user:
         return _own_fault(blocked)
+    if owner == wanted and _shared(folder) and not blocked.is_dir() and os.access(folder, os.W_OK, effective_ids=True):
+        mode = stat.S_IMODE(blocked.stat().st_mode)
+        detail = f"{blocked} has mode {mode:o}, so that the group of its folder cannot read and write it"
+        return detail, f"chmod g+rw {shlex.quote(str(blocked))}"
     if wanted is None or owner == wanted:
         detail = f"{blocked} belongs to {user_name(owner)}, and this is the user {user_name(os.geteuid())}"
         return detail, f"run it as {user_name(owner)} or with sudo"
@@ -82,13 +86,19 @@ def _own_fault(blocked: Path) -> tuple[str, str]:
     needed = 0o700 if blocked.is_dir() else 0o600
     if mode & needed != needed:
         detail = f"{blocked} has mode {mode:o}: {user_name(os.geteuid())}, its owner, cannot read and write it"
-        return detail, f"chmod u+rw{'x' if blocked.is_dir() else ''} {name}"
+        who = "ug" if _shared(blocked if blocked.is_dir() else blocked.parent) else "u"
+        return detail, f"chmod {who}+rw{'x' if blocked.is_dir() else ''} {name}"
     detail = (
         f"{blocked} is read-only here, though its owner and mode are right: by ReadOnlyPaths= or ProtectSystem= of the "
         f"unit, by its mount, or by an attribute"
     )
 
     return detail, f"lsattr -d {name}; findmnt -T {name} (then: chattr -i, mount -o remount,rw, or a drop-in less)"
+
+
+def _shared(folder: Path) -> bool:
+    """Whether the group of the folder works on the store, too."""
+    return bool(folder.stat().st_mode & 0o020)
 
 
 def closed_parent(folder: Path) -> Path | None:

@@ -29,8 +29,9 @@ from claude_relay.cli.doctor.system import System
 from claude_relay.cli.main import main
 from claude_relay.cli.verbs import configure
 from claude_relay.config import Settings
+from claude_relay.config.sources import env_file
 from claude_relay.errors import StoreUnavailable
-from claude_relay.file_owner import acting_as, share_with_group
+from claude_relay.file_owner import access_fault, acting_as, share_with_group
 from tests.support.doctor import a_system
 from tests.support.needs import lacks
 
@@ -323,9 +324,30 @@ def as_stranger() -> Iterator[Callable[[int], None]]:
     os.umask(mask)
 
 
+def test_a_member_of_the_group_who_cannot_write_the_store_has_the_chmod(store, as_stranger):
+    """A sibling of CASES A5: after `chmod 600` operators are not told to be the daemons."""
+    assert main(["migrate"]) == 0
+    store.chmod(0o600)
+    as_stranger(NOBODY)  # by its group
+    fault = access_fault(store)
+    os.seteuid(0)
+
+    assert fault is not None and "mode 600" in fault[0] and fault[1] == f"chmod g+rw {store}"
+
+
+def test_an_ordinary_user_of_a_server_has_sudo_and_the_group(folder):
+    """A sibling of CASES A17: not the command for a container, which would give the settings to that user."""
+    (folder / "etc").mkdir(mode=0o750)
+    os.chown(folder / "etc", 0, pwd.getpwnam("daemon").pw_gid)
+    with acting_as(pwd.getpwuid(NOBODY)):
+        source = env_file(folder / "etc" / "claude-relay.env", "x")
+
+    assert "usermod -aG daemon nobody" in source.faults[0] and "chown" not in source.faults[0]
+
+
 @pytest.mark.parametrize(
     ("name", "mode", "cure"),
-    [("relay.db", 0o400, "chmod u+rw "), ("folder", 0o500, "chmod u+rwx "), ("..", 0o700, "chmod o+x ")],
+    [("relay.db", 0o400, "chmod ug+rw "), ("folder", 0o500, "chmod u+rwx "), ("..", 0o700, "chmod o+x ")],
     ids=["file", "folder", "above"],
 )
 @pytest.mark.usefixtures("as_stranger")
