@@ -130,8 +130,13 @@ def views(units: Mapping[str, dict[str, str]], settings: Settings | None) -> Ite
             yield result("units", detail, _edit(name, f"take out {setting}, and set it in the settings file, for all"))
 
 
+def _of_operator(unit: Mapping[str, str]) -> str:
+    """The drop-ins of the unit that `make install` has not laid."""
+    return " ".join(path for path in unit.get("DropInPaths", "").split() if not path.startswith("/usr/"))
+
+
 def _drop_ins(unit: Mapping[str, str]) -> str:
-    return f" ({unit['DropInPaths']})" if unit.get("DropInPaths") else ""
+    return f" ({paths})" if (paths := _of_operator(unit)) else ""
 
 
 def _edit(name: str, change: str) -> str:
@@ -160,7 +165,7 @@ def _restarting(name: str, unit: Mapping[str, str], words: str) -> Finding:
     """The fault of a unit that fails at each start, and is started again and again."""
     status = unit.get("ExecMainStatus", "")
     cause = words or f"{unit.get('Result') or 'it fails'}, status {status}"
-    where = f"correct {unit['DropInPaths']} if it is the cause, then: " if unit.get("DropInPaths") else ""
+    where = f"correct {paths} if it is the cause, then: " if (paths := _of_operator(unit)) else ""
     fix = f"journalctl -u {name} -n 20; {where}systemctl daemon-reload && systemctl restart {name}"
 
     return failure("units", f"{name} fails at each start{_drop_ins(unit)}: {cause}", fix)
@@ -173,14 +178,15 @@ def _failed(name: str, unit: dict[str, str], words: str) -> Finding:
         cause = f" ({words.partition(': ')[2]})" if words else ""
         detail = f"{name} cannot listen{cause}: most likely another program uses its address"
         fix = f"systemctl status {name} and ss -ltnp show which one; stop that, then: {restart}"
-        if unit.get("DropInPaths"):
-            detail = f"{detail}, or {unit['DropInPaths']} names one that is not this machine's"
+        if paths := _of_operator(unit):
+            detail = f"{detail}, or {paths} names one that is not this machine's"
             fix = f"{fix}; or correct ListenStream= (ip address), then: systemctl daemon-reload && {restart}"
         return failure("units", detail, fix)
     if status == "78":
         detail = f"{name} exited with 78{_drop_ins(unit)}: {words or 'settings, secrets or store are wrong'}"
-        first = f"correct {unit['DropInPaths']}, or the faults" if unit.get("DropInPaths") else "fix the faults"
-        reload = "systemctl daemon-reload && " if unit.get("DropInPaths") else ""
+        paths = _of_operator(unit)
+        first = f"correct {paths}, or the faults" if paths else "fix the faults"
+        reload = "systemctl daemon-reload && " if paths else ""
         fix = f"{first} above (or: journalctl -u {name} -n 20), then: {reload}{restart}"
         return failure("units", detail, fix)
     if status == "243":

@@ -148,3 +148,12 @@ def test_a_unit_that_fails_at_each_start_is_a_fault_with_its_last_words(tmp_path
 
     assert "claude-relay-worker.service" in fault.detail and cause in fault.detail
     assert unit.get("DropInPaths", "") in fault.detail and "systemctl" in fault.fix
+
+
+def test_a_drop_in_that_make_install_has_laid_is_not_the_cause():
+    """CASES A3: the server is away while the worker starts."""
+    shipped = "/usr/local/lib/systemd/system/claude-relay-.service.d/postgres.conf"
+    unit = {**WELL, "ActiveState": "activating", "SubState": "auto-restart", "DropInPaths": shipped}
+    [fault] = faults(units.unit_faults("claude-relay-worker.service", unit))
+
+    assert shipped not in fault.detail + fault.fix
