@@ -42,11 +42,12 @@ class LearnedLimits:
         self._raise_at, self._raise_after = math.inf, _RAISE_AFTER
         self._step = 1
         self._disproved = False  # that a concurrency is the limit
-        self._first_at = self._last_at = -math.inf  # refusals that belong together
+        self._first_at = self._last_at = (
+            self._dry_at
+        ) = -math.inf  # refusals that belong together; nothing accepted since
         self._accepted = self._accepted_since_last = 0
-        self._resumed_at: float | None = None  # the first acceptance since the last refusal
-        self._dry_at = -math.inf  # the first refusal after which nothing was accepted
-        self._dry_for = 0.0  # seconds until the last such refusal, or as upstream says
+        self._resumed_at: float | None = None  # when the first call was sent that was accepted since the last refusal
+        self._dry_for = 0.0  # seconds from then until the last refusal, or as upstream says
         self._grown_at, self._grown_with, self._growth = 0.0, 0, 1.0
 
     @property
@@ -144,7 +145,7 @@ class LearnedLimits:
 
     def _restart(self, now: float) -> None:
         self.concurrency, self.rate, self._pause, self._disproved = None, None, _PAUSE, False
-        self._raise_after, self._first_at, self._accepted = _RAISE_AFTER, now, 0
+        self._raise_after, self._first_at, self._dry_at, self._accepted = _RAISE_AFTER, now, now, 0
 
     def _learn(self, now: float, accepted: int, fresh: int) -> None:
         """Of `accepted` calls since the first refusal, `fresh` ones since the last."""

@@ -184,6 +184,15 @@ def test_a_call_that_was_claimed_before_a_refusal_was_known_teaches_nothing() ->
     assert pacing.next_in() == math.inf  # the three fill the concurrency that was learned
 
 
+def test_a_bucket_that_is_empty_at_the_start_is_not_taken_for_a_window() -> None:
+    """After a restart of the worker the first call may be refused."""
+    bucket = TokenBucket(300)
+    bucket.left = 0.0
+    run = simulate(bucket, jobs=1500, seconds=10.0, slots=300, headers_after=1.0, round_trip=0.1)
+
+    assert run.seconds <= 1.1 * 1500 / 5.0 + 15.0
+
+
 def test_a_call_ends_once() -> None:
     """A thread may take up a call after all whose start failed."""
     pacing = at([0.0])
