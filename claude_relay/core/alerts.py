@@ -163,10 +163,8 @@ def store_gone(problem: str, *, since: float, command: str) -> Alert:
     way = "stop them before it, not with kill -9, and start them after it"
     if not command.startswith("claude-relay "):  # it needs the files that the daemons have open
         way = "run it before a daemon is stopped or started; claude-relay doctor names what is left to do"
-    message = (
-        f"{problem}. No jobs are accepted, and none is started. The command brings back what the daemons still have"
-    )
-    message = f"{message} open; {way}."
+    brings = f"The command brings back what the daemons still have open; {way}."
+    message = f"{problem}. No jobs are accepted, and none is started. {brings}"
 
     return Alert(cause="store_gone", kind="store_gone", message=message, since=since, count=0, command=command)
 
