@@ -239,6 +239,15 @@ def test_a_failed_row_is_listed_with_the_beginning_of_its_error(error: str | Non
     }  # fmt: skip
 
 
+def test_a_row_in_the_callback_has_what_its_own_callback_has_but_for_what_is_empty() -> None:
+    """Zero and false are values: a filter of Make compares `checksFailed` with 0. `metadata` says which line it was."""
+    body = {"requestId": "invoices:1", "status": "completed", "response": "false", "json": False, "checksFailed": 0}
+    head = {"row": 1, **body}
+
+    assert bodies.short_result(1, {**body, "metadata": {"line": 7}}) == head | {"metadata": {"line": 7}}
+    assert bodies.short_result(1, {**body, "metadata": {}, "truncated": False, "error": "", "content": None}) == head
+
+
 def test_the_usage_of_rows_is_summed_by_its_counts_alone() -> None:
     """A gateway may send other values beside them."""
     total = {"input_tokens": 1}
