@@ -156,8 +156,9 @@ def collection_path(collection_id: str, owner: str | None = None) -> str:
 
 
 def _seconds_left(record: Mapping[str, Any], now: float) -> float | None:
-    """The time until the last row ends; None where it waits for more rows, for its cancellation, or runs again."""
-    if record["status"] != "processing" or record["cancelRequestedAt"] or record["generation"] > 1:
+    """The time until the last row ends; None where it waits for something else than slots, or runs again."""
+    waits = record["cancelRequestedAt"] or record["waitingFor"]
+    if record["status"] != "processing" or waits or record["generation"] > 1:
         return None
     began = datetime.fromisoformat(record["createdAt"].replace("Z", "+00:00")).timestamp()
 

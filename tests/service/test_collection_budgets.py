@@ -159,6 +159,7 @@ def test_the_budget_of_a_key_holds_the_rows_until_it_is_raised(relay: Relay, clo
     relay.collection_actions.tend()
     waiting = relay.queries.status(JobRef(request_id="c:20", owner="make"))
     assert waiting["waitingFor"].startswith("daily budget of its key until ")
+    assert relay.collections.show(C)["waitingFor"] == waiting["waitingFor"]
     relay.maintenance.expire()
     assert [hold["scope"] for hold in relay.queries.overview()["holds"]] == ["budget:make"]
 
