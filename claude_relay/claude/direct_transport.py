@@ -171,24 +171,35 @@ class _Body(httpx2.SyncByteStream):
         self._sock.close()
 
 
+class _Head:
+    """Takes the head of a request in the place of a socket."""
+
+    data = b""
+
+    def sendall(self, data: bytes) -> None:
+        self.data += data
+
+
 def _send(sock: socket.socket, request: httpx2.Request, progress: Progress | None) -> None:
     writer = http.client.HTTPConnection("")
-    writer.sock = sock
+    writer.sock = head = _Head()
     writer.putrequest(request.method, request.url.raw_path.decode("ascii"), skip_host=True, skip_accept_encoding=True)
     for name, value in request.headers.raw:
         writer.putheader(name, value)
+    writer.endheaders()
     if progress is not None:
         progress.before_first_byte()
     complete = False
     try:
-        writer.endheaders()
         chunked = "transfer-encoding" in request.headers
         assert isinstance(request.stream, httpx2.SyncByteStream)
+        unsent = head.data  # goes out with a short body: one system call, one record of TLS, and one packet
         for piece in request.stream:
-            if piece:
-                sock.sendall(b"%X\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-        if chunked:
-            sock.sendall(b"0\r\n\r\n")
+            if len(unsent) + len(piece) > _PIECE:
+                sock.sendall(unsent)
+                unsent = b""
+            unsent += b"%X\r\n%b\r\n" % (len(piece), piece) if chunked and piece else piece
+        sock.sendall(unsent + b"0\r\n\r\n" if chunked else unsent)
         complete = True
     except TimeoutError:
         raise
