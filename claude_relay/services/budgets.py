@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..core.jobs.holds import HoldKind, HoldScope, QueueHold
-from ..core.money.estimate import reservation
 from ..core.money.spend import day_of, next_day, used_up
 from .holds import load_holds, release_owner
 
@@ -58,6 +57,8 @@ class Budgets:
         """Reserve the possible cost of its call, where its key or its collection has a budget."""
         if not self.binds(job):
             return None
+        from ..core.money.estimate import reservation
+
         earlier = self._earlier_tokens(job) if request.request.get("continueFrom") else 0
         amount = (
             reservation(request.request, model=job.model, prices=self._prices, mode=job.lane, before=earlier) or 0.0

@@ -346,5 +346,6 @@ def test_status_of_a_job_imports_and_opens_little(store: Path, tmp_path: Path) -
     assert "claude_relay.services.queries" in modules
     assert modules.isdisjoint(f"claude_relay.services.{name}" for name in absent)
     assert modules.isdisjoint({"claude_relay.core.intake", "claude_relay.storage.group_commit", "persistqueue", "rich"})
+    assert modules.isdisjoint({"claude_relay.core.templates", "claude_relay.core.money.estimate", "unicodedata"})
     assert modules.isdisjoint({"logging", "traceback", "_hashlib"})  # the last one is OpenSSL
     assert not store.with_name("relay.db.lock").exists()

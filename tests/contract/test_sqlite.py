@@ -659,3 +659,43 @@ def test_the_key_of_headers_is_put_back_where_only_its_file_is_removed(store: Sq
     assert store.lost() is None
 
     assert key.read_bytes() == content
+
+
+def test_a_disk_queue_that_was_killed_in_mid_write_costs_ids_at_most(tmp_path: Path) -> None:
+    """It keeps no rollback file: whichever of its pages were written, it is read or replaced, and goes on."""
+    from claude_relay.notify.disk_queue import DiskQueue
+
+    file = tmp_path / "ready.db"
+    queue = DiskQueue(file)
+    queue.put([f"first-{number}" for number in range(300)])
+    before = file.read_bytes()
+    queue.take(10)
+    queue.put([f"second-{number}" for number in range(300)])
+    queue.close()
+    after = file.read_bytes().ljust(len(before), b"\0")
+    pages = range(len(after) // 4096)
+    assert 4 <= len(pages) <= 8
+    for written in range(2 ** len(pages)):
+        halves = (after if written >> page & 1 else before.ljust(len(after), b"\0") for page in pages)
+        file.write_bytes(b"".join(half[page * 4096 :][:4096] for page, half in enumerate(halves)))
+        queue = DiskQueue(file)
+        for _ in range(5):
+            taken = list(queue.take(1000))
+        queue.put(["next"])
+        taken += [*queue.take(1000), *queue.take(1000)]
+
+        assert "next" in taken, written
+        assert not (tmp_path / "ready.db-journal").exists()
+        queue.close()
+
+
+def test_a_change_of_the_disk_queue_creates_no_file(tmp_path: Path) -> None:
+    """ADR 0001: creating and deleting a rollback file was half of what a job's id cost on both sides."""
+    from claude_relay.notify.queue_file import connect
+
+    queue = connect(tmp_path / "ready.db")
+    connection = queue._new_db_connection(str(tmp_path), multithreading=True, timeout=2.0)
+
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("memory",)
+    connection.close()
+    queue.close()

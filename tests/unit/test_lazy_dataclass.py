@@ -27,7 +27,7 @@ def a_class() -> type:
 
 def test_methods_are_made_on_first_use() -> None:
     point = a_class()
-    assert "__eq__" not in vars(point)
+    assert not isinstance(vars(point)["__dataclass_fields__"], dict)
 
     assert point(x=1) == point(x=1, y=0) != point(x=1, y=2)
     assert repr(point(x=1)).endswith("Point(x=1, y=0)") and hash(point(x=1)) == hash(point(x=1))
@@ -87,6 +87,71 @@ def test_its_init_takes_what_that_of_a_dataclass_takes(*, frozen: bool, kw_only:
     for lazy, plain in zip(classes(dataclass), classes(dataclasses.dataclass), strict=True):
         for args, kwargs in arguments:
             assert outcome(lazy, args, kwargs) == outcome(plain, args, kwargs)
+
+
+@pytest.mark.parametrize("options", [{}, {"frozen": True}, {"eq": False}, {"frozen": True, "eq": False, "repr": False}])
+def test_its_other_methods_do_what_those_of_a_dataclass_do(options: Any) -> None:
+    """They are not compiled for each class; equality, hash, repr and refusals are the same."""
+
+    def classes(decorator: Any) -> Any:
+        @decorator(**options)
+        class Point:
+            x: float
+            y: int = field(default=0, compare=False)
+            z: int = field(default=0, repr=False)
+
+        @decorator(**options)
+        class Empty:
+            pass
+
+        @decorator(**options)
+        class Own:
+            x: int = 0
+
+            def __repr__(self) -> str:
+                return "own"
+
+            def __eq__(self, other: object) -> bool:
+                return True
+
+            def __hash__(self) -> int:
+                return 7
+
+        class Sub(Point):
+            pass
+
+        return Point, Empty, Own, Sub
+
+    def outcome(act: Any) -> Any:
+        try:
+            return act()
+        except (TypeError, AttributeError) as exc:
+            return type(exc).__name__, str(exc).replace(type(exc).__qualname__, "")
+
+    def seen(decorator: Any) -> Any:
+        point, empty, own, sub = classes(decorator)
+        nan = float("nan")
+        first, other = point(1), point(1, y=5)
+        return [
+            outcome(act)
+            for act in (
+                lambda: (first == other, first == point(1, z=1), first == 1, first != other, point(nan) == point(nan)),
+                lambda: (first == sub(1), sub(1) == sub(1), empty() == empty(), own() == 3, empty() == own()),
+                lambda: (hash(first) == hash(other), len({point(1), point(1, y=2)}), hash(own())),
+                lambda: len({empty(), empty()}),
+                lambda: repr(first) if options.get("repr", True) else None,
+                lambda: (repr(empty()), repr(sub(1))) if options.get("repr", True) else None,
+                lambda: repr(own()),
+                lambda: setattr(first, "x", 2),
+                lambda: setattr(first, "new", 2),
+                lambda: setattr(sub(1), "x", 2),
+                lambda: setattr(sub(1), "new", 2),
+                lambda: delattr(first, "x"),
+                lambda: delattr(sub(1), "z"),
+            )
+        ]
+
+    assert seen(dataclass) == seen(dataclasses.dataclass)
 
 
 def test_fields_of_a_class_are_known_before_its_first_instance() -> None:

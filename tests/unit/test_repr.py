@@ -19,6 +19,7 @@ from claude_relay.config import Settings
 from claude_relay.config.loader import _Value
 from claude_relay.config.secret_file import SettingLocation
 from claude_relay.config.sources import Source
+from claude_relay.core import lazy_dataclass
 from claude_relay.core.collections.csv_input import Table
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, Repair
@@ -78,7 +79,7 @@ def shown_fields(kind: Any) -> Iterator[tuple[str, str]]:
     """Name and type of each field that the `repr` of a type shows."""
     if not dataclasses.is_dataclass(kind):
         yield from ((name, str(kind.__annotations__.get(name, "Any"))) for name in kind._fields)
-    elif kind.__dataclass_params__.repr:  # type: ignore[attr-defined]
+    elif kind.__dataclass_params__.repr or getattr(kind.__repr__, "__module__", "") == lazy_dataclass.__name__:  # type: ignore[attr-defined]
         yield from ((field.name, str(field.type)) for field in dataclasses.fields(kind) if field.repr)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ...core.keys import ADMIN
-from ...core.templates import Template
 from . import records
 from .query import QueryBase, Row
+
+if TYPE_CHECKING:
+    from ...core.templates import Template
 
 _TEMPLATE = """
 SELECT t.owner, t.name, v.version, v.body, v.webhook_headers, t.description, t.shared, v.created_at, v.deleted_at
@@ -47,6 +50,8 @@ class TemplateReads(QueryBase):
         return self._count("SELECT version FROM templates WHERE owner = ? AND name = ?", (owner, name))
 
     def _to_template(self, row: Row) -> Template:
+        from ...core.templates import Template  # not needed by commands that read a status
+
         owner, name, version, body, encrypted, description, shared, created_at, deleted_at = row
         fields = records.load(body)
         headers = self._cipher.decrypt(encrypted, owner=owner, row=f"{name}@{version}")

@@ -2,15 +2,17 @@
 
 import socket
 import threading
+import time
 from contextlib import contextmanager
 
 import httpx2
 import pytest
 
-from claude_relay.claude.deadlines import CallTimeouts
-from claude_relay.claude.direct_transport import DirectTransport, has_proxy
+from claude_relay.claude.deadlines import CallDeadlines, CallTimeouts, DeadlineThread
+from claude_relay.claude.direct_transport import DirectTransport, _send, has_proxy
 from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
 from tests.support.claude_caller import Caller, a_prompt
+from tests.support.eventually import eventually
 from tests.support.raw_request import read_request
 
 
@@ -86,6 +88,55 @@ def test_interim_responses_are_skipped():
 def test_a_body_without_a_declared_length_is_sent_in_chunks():
     with a_server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, _):
         assert fetch(url, content=iter([b"one", b"", b"two"])).status_code == 200
+
+
+class _Sends(list):
+    """A socket that keeps what each call of `sendall` was given."""
+
+    sendall = list.append
+
+
+@pytest.mark.parametrize(
+    ("content", "sends"),
+    [
+        (b"short", 1),
+        (b"x" * 100_000, 2),
+        (lambda: iter([b"one", b"", b"two"]), 1),
+        (lambda: iter([b"x" * 10_000, b"y" * 10_000, b"z"]), 2),
+        (lambda: iter([b"one", b"y" * 100_000, b"z"]), 3),
+    ],
+)
+def test_a_short_request_goes_out_in_one_piece(content, sends):
+    """Its head and its body are one system call and one packet; a long body is not copied."""
+    content = content() if callable(content) else content
+    request = httpx2.Request("POST", "http://127.0.0.1/v1/messages", content=content)
+    sock = _Sends()
+    _send(sock, request, None)
+
+    head, body = b"".join(sock).split(b"\r\n\r\n", 1)
+    assert head.startswith(b"POST /v1/messages HTTP/1.1\r\n") and len(sock) == sends
+    assert body == content if isinstance(content, bytes) else body.endswith(b"\r\n0\r\n\r\n")
+
+
+def test_a_call_wakes_the_thread_of_the_deadlines_once_it_is_connected():
+    """Before that there is nothing to shut down, and it would compete with the call while its request is made."""
+    checked = threading.Event()
+
+    def a_call(stop):
+        return CallDeadlines(stop=stop, sending=list, on_followup=print, limits=CallTimeouts(), clock=time.monotonic)
+
+    deadlines = a_call(checked.set)
+    thread = DeadlineThread(every=0.01)
+    try:
+        with thread.watch(a_call(lambda: None)):
+            pass  # starts the thread
+        eventually(lambda: thread._asleep)
+        with thread.watch(deadlines), socket.socket() as sock:
+            assert thread._asleep and not checked.is_set()
+            deadlines.connected(sock)
+            assert checked.wait(60)
+    finally:
+        thread.close()
 
 
 def test_a_cancel_ends_a_call_that_hangs_in_its_tls_handshake():
