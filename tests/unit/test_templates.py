@@ -216,3 +216,23 @@ def test_the_hash_of_what_a_caller_wrote_leaves_out_empty_fields_also_in_the_opt
     kept = {**written, "metadata": {"maxTokens": 5}}
     assert written_hash({**written, "metadata": {"maxTokens": "5"}}) != written_hash(kept)  # the caller's own data
     assert written_hash({**written, "options": "none"}) != written_hash(written)
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        (1.0, 1, True),
+        ("2.5", 2.5, True),
+        ("1e3", 1000, True),
+        ("2.5", 2, False),
+        ("2.5", "2.6", False),
+        ("nan", "inf", False),
+        ("1e400", "-1e400", False),
+        ("x", "y", False),
+        (True, 1, False),
+    ],
+)
+def test_the_hash_of_a_number_is_that_of_its_value_in_each_notation(one: object, other: object, same: bool) -> None:
+    """As in `Fields.number`; what is no number has the hash of its text, and raises nothing."""
+    for place in (lambda value: {"priority": value}, lambda value: {"options": {"temperature": value}}):
+        assert (written_hash(place(one)) == written_hash(place(other))) is same
