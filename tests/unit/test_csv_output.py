@@ -116,6 +116,13 @@ def test_a_number_of_the_input_keeps_its_digits() -> None:
     assert cell(12345678901234567890, FORM) == "12345678901234567890"
 
 
+@pytest.mark.parametrize("text", ["1e-401", "1E-999999999", "0e999999999", "0.1e-9999999999999999999"])
+def test_a_short_number_is_no_long_cell(text: str) -> None:
+    """A row of a few bytes cannot take a gigabyte; exponents of a float are written out."""
+    assert cell(read_number(text), FORM) == text
+    assert cell(read_number("1.5e-400"), EXCEL) == f"0,{399 * '0'}15"
+
+
 def test_an_answer_in_fields_does_not_stand_in_the_sheet_a_second_time_as_text() -> None:
     """Beside one that is text alone, which has a column of its own."""
     fields = {"status": "completed", "json": {"total": 3}, "response": '{"total": 3}', "requestId": "a:1"}

@@ -25,6 +25,8 @@ LAST = ("requestId", "status", "error", "costUsd")
 CHECKS = ("checksFailed", "failedChecks")
 #: Base64 characters from which a value is looked at as the content of a file, and of its beginning.
 _MIN_FILE, _FILE_START = 512, 1_368
+#: 1e-999999999 is as short as 0.1, and would be a cell of a gigabyte.
+_MAX_EXPONENT = 400
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -150,7 +152,7 @@ def cell(value: Any, form: CsvForm) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, WrittenNumber):
-        return format(Decimal(value.text), "f").replace(".", form.decimal)
+        return _digits(value.text).replace(".", form.decimal)
     if isinstance(value, (int, float)):
         text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e15 else str(value)
         text = text.removesuffix(".0").replace(".", form.decimal)
@@ -158,6 +160,13 @@ def cell(value: Any, form: CsvForm) -> str:
     text = value if isinstance(value, str) else encode_as_written(value)
 
     return f"'{text}" if form.bom and _MISREAD.fullmatch(text.strip()) else _safe(text)
+
+
+def _digits(written: str) -> str:
+    """A number without its exponent; as it was written where that means more zeros than any float has."""
+    exponent = int(written.lower().partition("e")[2] or 0)
+
+    return written if abs(exponent) > _MAX_EXPONENT else format(Decimal(written), "f")
 
 
 def _safe(text: str) -> str:
