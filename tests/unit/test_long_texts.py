@@ -58,6 +58,21 @@ def test_any_text_is_read_as_it_was_written(texts: list[str], ascii: bool) -> No
 
 @pytest.mark.usefixtures("short")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.lists(_ALPHABET, max_size=40).map("".join), max_size=4))
+def test_each_long_text_of_a_body_is_decoded_apart(texts: list[str]) -> None:
+    """Wherever it stands, also one of JSON, which is full of quotes behind backslashes; no short one is."""
+    written = [json.dumps(text, ensure_ascii=False) for text in (*texts, "x" * 8)]
+    expected = [json.loads(text) for text in written if len(text.encode()) >= 8 + 2]
+    taken = long_texts.take_long_texts(f"[{', '.join(written)}]".encode())
+
+    if any("NaN" in json.loads(text) for text in written if len(text.encode()) < 8 + 2):
+        assert taken is None  # it could not be distinguished from the place of one
+    else:
+        assert taken is not None and taken[1] == expected
+
+
+@pytest.mark.usefixtures("short")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.lists(st.sampled_from([*'"\\{}[]:,un0dD8aN\n ', '"a"', "NaN", "x" * 9, "\\ud83d", "é"])).map("".join))
 def test_any_bytes_have_the_same_outcome_as_without_it(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Value or refusal, with the same words, line and column."""
