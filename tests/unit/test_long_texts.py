@@ -43,7 +43,7 @@ def plain_outcome(data: bytes, monkeypatch: pytest.MonkeyPatch) -> object:
         return outcome(data)
 
 
-_ALPHABET = st.sampled_from([*'ab \\"/\n\t\b[{,:}]', "å", "🙂", "\u2028", "NaN", "\x7f"])
+_ALPHABET = st.sampled_from([*'ab \\"/\n\t\b[{,:}]', "å", "🙂", "\u2028", "NaN", "\x7f", '\\"', '\\\\"'])
 
 
 @pytest.mark.usefixtures("short")
