@@ -149,6 +149,16 @@ def test_pages_and_pixels_are_counted() -> None:
         (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(10) + struct.pack("<HH", 8, 9), (8, 9)),
         (b"\xff\xd8\xff", None),
         (b"nothing", None),
+        (b"nothing of a picture, and longer than the heads of all of them", None),
+        (png(3, 4)[:24], (3, 4)),
+        (png(3, 4)[:23], None),
+        *((png(*size), None) for size in ((0, 4), (3, 0))),
+        (b"GIF87a" + struct.pack("<HH", 3, 4)[:3], None),
+        *((b"GIF89a" + struct.pack("<HH", *size), None) for size in ((0, 4), (3, 0))),
+        *((b"\xff\xd8\xff\xc0\x00\x11\x08" + struct.pack(">HH", *size), None) for size in ((0, 4), (3, 0))),
+        (b"RIFF\x24\0\0\0AVI VP8X" + bytes(8) + b"\x07\x00\x00\x08\x00\x00", None),
+        (b"RIFX\x24\0\0\0WEBPVP8X" + bytes(8) + b"\x07\x00\x00\x08\x00\x00", None),
+        (b"RIFF\x24\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\x04\x05\x06", (0x30202, 0x60505)),
     ],
 )
 def test_the_size_of_every_image_type_is_read(data: bytes, size: tuple[int, int] | None) -> None:
