@@ -21,6 +21,7 @@ from claude_relay.sandbox import tokens
 
 SONNET = "claude-sonnet-5-5"
 PRICES = load_prices(None)
+_PROMPT = {"prompt": "a" * 30}
 FAKTURA = Path(__file__).parents[2] / "examples" / "faktura" / "faktura.pdf"
 
 
@@ -101,6 +102,18 @@ def test_every_part_of_the_request_counts() -> None:
     assert estimate(turns, model=SONNET, prices=PRICES).tokens.low > plain + 300
 
 
+@pytest.mark.parametrize(
+    ("answer", "tokens_"),
+    [('"' * 30, (6, 10, 16)), ([{"type": "text", "text": "Hei, Åse"}], (7, 13, 21)), ("", (0, 0, 1))],
+)
+def test_an_earlier_exchange_is_its_request_and_its_answer(answer: Any, tokens_: tuple[int, int, int]) -> None:
+    """A text as it is, blocks as their JSON; the options of that request are not sent again."""
+    earlier = Exchange(request={**_PROMPT, "options": {"systemPrompt": "a" * 300}}, answer=answer)
+    found = estimate(_PROMPT, model=SONNET, prices=PRICES, before=[earlier]).tokens
+
+    assert (found.low - 16, found.likely - 28, found.high - 56) == tokens_
+
+
 def test_messages_of_raw_replace_the_prompt() -> None:
     """As in the call, and also in earlier exchanges."""
     long = [{"role": "user", "content": "word " * 2000}]
@@ -176,9 +189,6 @@ def test_uncountable_parts_are_warned_about() -> None:
     assert result.tokens.low < 1_000 and result.tokens.high > 100_000
     tools = [{"type": "web_search_20260209", "name": "web_search"}]
     assert "search" in of(raw={"tools": tools}).warnings[0]
-
-
-_PROMPT = {"prompt": "a" * 30}
 
 
 def _image(width: int, height: int) -> dict[str, str]:

@@ -14,7 +14,6 @@ from ..jobs.failure import ErrorType
 from ..jobs.job_filter import JobFilter
 from ..text.durations import parse_duration
 from .body import parse_options
-from .passthrough import PASSTHROUGH
 from .times import rfc_3339
 
 if TYPE_CHECKING:
@@ -154,12 +153,12 @@ def parse_retry_options(options: Any, intake: IntakeContext, *, now: float) -> d
     parsed, _ = parse_options(options, now=now, context=intake)
 
     chosen = {name: value for name, value in parsed.items() if name in options}
-    if any(name in options for name in PASSTHROUGH) and "raw" in parsed:
-        chosen["raw"] = parsed["raw"]
-    if "raw" in options:
-        chosen.setdefault("raw", {})  # an empty `raw` replaces the stored one
-        if "model" in (options["raw"] or {}):
-            chosen["model"] = parsed["model"]
+    if "raw" in parsed:
+        chosen["raw"] = parsed["raw"]  # also where an option beside `raw` has made it
+    elif "raw" in options:
+        chosen["raw"] = {}  # replaces the stored one
+    if "model" in (options.get("raw") or {}):
+        chosen["model"] = parsed["model"]
 
     return chosen
 
