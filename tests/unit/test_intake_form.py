@@ -50,6 +50,8 @@ def refusal(*pairs):
         ([("options", '{"maxTokens": 9}')], {"options": {"maxTokens": 9}}),
         ([("metadata", ""), ("messages", " ")], {"metadata": "", "messages": " "}),
         ([("unheard", "of")], {"unheard": "of"}),
+        ([("metadata[]", '{"a": 1}')], {"metadata": {"a": 1}}),
+        ([("metadata.", '{"a": 1}')], {"metadata": {"a": 1}}),
         ([("a.b.c.d.e.f.g.h", "x")], {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": "x"}}}}}}}}),
         ([("n" * 512, "x")], {"n" * 512: "x"}),
         ([("files[9999]", "b"), ("files[]", "c")], {"files": ["c", "b"]}),

@@ -157,6 +157,27 @@ def test_a_variable_of_2_mib_is_refused_and_the_whole_body_is_bounded() -> None:
     assert time.thread_time() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("{{a}}", 3),
+        ("<{{a}}>", 5),
+        ("{{{{{{a}}", 5),
+        ("{{missing|default}}", 0),
+        ("{{missing|def}}.", 1),
+        ("æ{{a}}", 4),
+    ],
+)
+def test_the_bytes_of_variables_and_of_the_text_beside_them_count(text: str, size: int) -> None:
+    """A value of its own counts as one inside a text does; as many as the limit are taken, and none more."""
+    body = Compiled({"prompt": text, "metadata": ["{{a}}", {"b": "{{n}}"}]})
+    given = variables(a="øx", n=[1, None])
+
+    assert body.fill(given, limit=size + 3 + 8).missing in ((), ("missing",))
+    with pytest.raises(InvalidRequest, match=f"more than {size + 10} bytes"):
+        body.fill(given, limit=size + 10)
+
+
 @pytest.mark.parametrize("unit", ["{{a|", "{{", "{{a", "{{a|{", "{", "{{a|x}"])
 def test_a_hostile_template_is_read_in_linear_time(unit: str) -> None:
     """1 MiB of beginnings of placeholders takes no more than a moment."""
