@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,26 @@ def failure() -> dict[str, object]:
 
 def webhook_body(body: dict[str, Any], **options: Any) -> dict[str, Any] | None:
     return wire.webhook_body(body, size=len(wire.encode(body)), **options)
+
+
+@pytest.mark.parametrize(
+    ("mode", "lane", "calls", "done", "failed"),
+    [
+        ("live", "live", 1, None, None),
+        ("batch", "batch", 1, 0.25, 0.5),
+        ("batch", "batch", 0, 0.25, 0.0),
+        ("auto", "live", 1, 0.0, 0.0),
+    ],
+)
+def test_a_saving_is_named_where_a_batch_was_possible(
+    mode: str, lane: str, calls: int, done: float | None, failed: float | None
+) -> None:
+    """A call that failed in a batch has cost half; one that was made live, or not at all, has saved nothing."""
+    job = replace(JOB, mode=mode, lane=lane, calls=calls, cost_usd=0.5)
+    common: dict[str, Any] = {"metadata": None, "warnings": (), "ack_url": None, "now": 0.0}
+
+    assert wire.success_body(job, a_completion(saved_usd=0.25), **common).get("savedUsd") == done
+    assert wire.failure_body(job, partial="", **common).get("savedUsd") == failed
 
 
 def test_success_keys_stand_in_the_contracts_order() -> None:

@@ -181,7 +181,7 @@ def _normal(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """The number that a string or a float stands for; any other value, and words such as "nan", as they are."""
+    """The number that a string or a float stands for; any other value as it is."""
     if not isinstance(value, (str, float)):
         return value
     try:
