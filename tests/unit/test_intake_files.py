@@ -130,3 +130,10 @@ def test_base64url_is_taken_and_stored_as_base64(tail, padded):
 
     assert file["data"] == base64.b64encode(raw).decode()
     assert refused({"files": [{"data": data + "+-"}]})["files[0].data"].startswith("is not base64")
+
+
+def test_a_name_has_at_most_255_characters():
+    """Any that people see; none that breaks a line."""
+    assert accepted({"files": [{"data": PDF, "name": "å" * 255}]}).request["files"][0]["name"] == "å" * 255
+    assert list(refused({"files": [{"data": PDF, "name": "å" * 256}]})) == ["files[0].name"]
+    assert list(refused({"files": [{"data": PDF, "name": "a\nb"}]})) == ["files[0].name"]
