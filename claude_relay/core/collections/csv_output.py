@@ -76,14 +76,13 @@ class Columns:
     def __init__(self, inputs: Sequence[str]) -> None:
         self._inputs = tuple(inputs)
         self._fields: dict[str, None] = {}
-        self._texts = self._checked = False
-        self._answers = 0
+        self._answered = self._texts = self._checked = False
 
     def observe(self, body: Mapping[str, Any] | None) -> None:
         """Take the fields of one answer into account."""
         if body is None or body.get("status") != "completed":
             return
-        self._answers += 1
+        self._answered = True
         self._checked = self._checked or "checks" in body
         if isinstance(value := body.get("json"), dict):
             self._fields.update(dict.fromkeys(flatten(value)))
@@ -126,7 +125,7 @@ class Columns:
     def _answer_columns(self) -> tuple[str, ...]:
         fields = ("json",) if self._too_many else tuple(self._fields)
 
-        return (*fields, "response") if self._texts or not self._answers else fields
+        return (*fields, "response") if self._texts or not self._answered else fields
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -154,7 +153,7 @@ def cell(value: Any, form: CsvForm) -> str:
     if isinstance(value, WrittenNumber):
         return _digits(value.text).replace(".", form.decimal)
     if isinstance(value, (int, float)):
-        text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e15 else str(value)
+        text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e16 else str(value)
         text = text.removesuffix(".0").replace(".", form.decimal)
         return f"'{text}" if form.bom and isinstance(value, int) and _MISREAD.fullmatch(text) else text
     text = value if isinstance(value, str) else encode_as_written(value)
@@ -164,9 +163,9 @@ def cell(value: Any, form: CsvForm) -> str:
 
 def _digits(written: str) -> str:
     """A number without its exponent; as it was written where that means more zeros than any float has."""
-    exponent = int(written.lower().partition("e")[2] or 0)
+    exponent = written.lower().partition("e")[2]
 
-    return written if abs(exponent) > _MAX_EXPONENT else format(Decimal(written), "f")
+    return written if exponent and abs(int(exponent)) > _MAX_EXPONENT else format(Decimal(written), "f")
 
 
 def _safe(text: str) -> str:
