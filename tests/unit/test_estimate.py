@@ -141,6 +141,11 @@ def test_pages_and_pixels_are_counted() -> None:
     ("data", "size"),
     [
         (b"GIF89a" + struct.pack("<HH", 3, 4), (3, 4)),
+        (b"GIF89a" + struct.pack("<HH", 3, 4) + b"\xf0\x00\x00", (3, 4)),
+        (b"RIFF\x24\0\0\0WEBPVP8X" + bytes(8) + b"\x07\x00\x00\x08\x00\x00ALPH", (8, 9)),
+        (b"RIFF\x24\0\0\0WEBPVP8L" + bytes(4) + b"\x2f" + (7 | 8 << 14).to_bytes(4, "little") + b"\xff", (8, 9)),
+        (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(10) + struct.pack("<HH", 8, 9) + b"\xff", (8, 9)),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08" + struct.pack(">HH", 5, 6) + b"\x03", (6, 5)),
         (b"\xff\xd8\xff\xe0\x00\x10" + bytes(14) + b"\xff\xc0\x00\x11\x08\x00\x05\x00\x06" + bytes(9), (6, 5)),
         *(
             (

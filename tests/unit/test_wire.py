@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import wire
-from claude_relay.core.jobs.job import JOB_STATES, Job, State
+from claude_relay.core.jobs.job import JOB_STATES, UNFINISHED, Job, State
 from tests.support.builders import a_completion
 
 JOB = Job(
@@ -171,6 +171,12 @@ def test_a_body_over_the_limit_is_cut_and_has_the_result_url(text: str, limit: i
 @given(st.text(st.characters()))
 def test_no_text_breaks_the_encoding(text: str) -> None:
     json.loads(wire.encode({"a": text}))
+
+
+def test_a_job_is_unfinished_until_its_run_has_an_outcome() -> None:
+    """The job that carries the callback of a collection makes no call, and is neither."""
+    assert set(UNFINISHED) == {State.QUEUED, State.HELD, State.RUNNING, State.BATCHED}
+    assert set(JOB_STATES) - set(UNFINISHED) == {State.COMPLETED, State.FAILED, State.CANCELLED}
 
 
 def test_every_state_has_one_of_the_four_public_words_and_is_listed_under_it() -> None:
