@@ -18,6 +18,7 @@ from claude_relay.core.templates import (
     MAX_BYTES,
     Compiled,
     Variables,
+    missing_problems,
     parse_reference,
     read_variables,
     unused_warning,
@@ -257,3 +258,19 @@ def test_the_hash_of_a_number_is_that_of_its_value_in_each_notation(one: object,
     """As in `Fields.number`; what is no number has the hash of its text, and raises nothing."""
     for place in (lambda value: {"priority": value}, lambda value: {"options": {"temperature": value}}):
         assert (written_hash(place(one)) == written_hash(place(other))) is same
+
+
+def test_a_missing_variable_is_named_with_the_template_and_the_columns_that_it_may_be_one_of() -> None:
+    """A column that is there and empty is not misspelt; of many columns ten are shown."""
+    columns = [f"c{number}" for number in range(11)]
+
+    def texts(name: str, **how: object) -> list[str]:
+        return [f"{each.field}: {each.problem}" for each in missing_problems([name], at="rows[0]", **how)]  # type: ignore[arg-type]
+
+    assert texts("a", reference="t@1") == ["rows[0].a: is missing: the template t@1 needs it"]
+    assert texts("a", reference="") == ["rows[0].a: is missing: the template needs it"]
+    assert texts("c1", reference="", columns=columns) == ["rows[0].c1: is missing: the template needs it"]
+    [text] = texts("a", reference="", columns=columns)
+    assert text.endswith(", and the row's columns are c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 …")
+    [text] = texts("a", reference="", columns=columns[:10])
+    assert text.endswith("c8, c9")
