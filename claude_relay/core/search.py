@@ -22,7 +22,7 @@ class Needle:
         self._folded = fold(text)
         self.short = len(text) <= SHORT
         # Stored JSON has these characters as escapes; of any other needle the text as stored is a first, quick look.
-        self._as_stored = not any(char in '"\\' or char < " " or char == "\x7f" for char in self._folded)
+        self._as_stored = not any(char in '"\\' or char < " " for char in self._folded)
 
     def matches(self, request_id: str, request: str | None, outcome: bytes | None) -> bool:
         """Whether the requestId, the stored request or the stored outcome contains it."""

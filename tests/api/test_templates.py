@@ -115,6 +115,18 @@ def test_a_version_can_be_named_and_the_newest_is_the_default(client) -> None:
     assert [request_of(client, name)["request"]["prompt"] for name in ("old", "new")] == ["one 1", "two 1"]
 
 
+@pytest.mark.parametrize("number", ["nan", "-inf", "1e999", "1e9999999999"])
+def test_a_word_or_size_that_no_field_takes_is_refused_before_it_is_hashed(client, number: str) -> None:
+    """A request with a template has its problem by name, also where the value stands outside its place."""
+    put(client, "t", {"prompt": "Read {{text}}"})
+    given = {"requestId": "r-1", "template": "t", "variables": {"text": "x"}}
+
+    assert list(problems(submit(client, **given, priority=number))) == ["priority"]
+    bulk = client.simulate_post("/api/claude/bulk", json=[{**given, "priority": number}, {"prompt": "x"}])
+    assert [item["statusCode"] for item in bulk.json] == [400, 202]
+    assert submit(client, **given, options={"priority": number}).status_code == 202  # ignored with a warning
+
+
 def test_a_repeat_stays_the_same_job_after_a_new_version_and_after_the_delete(client) -> None:
     """The hash covers what the caller wrote, also where the new version needs a variable that was not sent."""
     put(client, "t", {"prompt": "one {{a}}"})

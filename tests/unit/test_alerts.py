@@ -132,6 +132,84 @@ def test_a_retirement_is_alerted_a_month_ahead(last_day: str, raised: bool) -> N
     assert bool(rules.evaluate(replace(QUIET, models=[used]))) is raised
 
 
+@pytest.mark.parametrize(
+    ("last_day", "setting", "words"),
+    [
+        ("2027-01-16", None, "will be retired on 2027-01-16, and 3 of the latest jobs name it: let the callers use b."),
+        ("2027-01-14", None, "was retired on 2027-01-14, and 3 of the latest jobs name it: let the callers use b."),
+        ("2027-01-16", "RELAY_MODEL", "will be retired on 2027-01-16, and RELAY_MODEL names it: set RELAY_MODEL to b."),
+    ],
+)
+def test_a_retirement_says_when_who_names_the_model_and_what_to_use(
+    last_day: str, setting: str | None, words: str
+) -> None:
+    """Before it and after it; the command finds the setting, or the jobs."""
+    used = ModelUsage(model="claude-a-4-5", last_day=last_day, jobs=3, setting=setting, successor="b")
+    alert = only_alert(replace(QUIET, models=[used]))
+
+    assert alert.message == f"The model claude-a-4-5 {words}"
+    assert alert.command == f"claude-relay {'config show --origin' if setting else 'search claude-a-4-5'}"
+    unknown = only_alert(replace(QUIET, models=[replace(used, successor=None)]))
+    assert "a current model" in unknown.message
+
+
+def test_five_destinations_are_named_one_by_one_and_six_together() -> None:
+    """The alert of all begins with the first, has the sum of what waits, and names three."""
+    sick = [(replace(SICK, name=f"https://h{n}.example", failing_since=NOW - n), n + 1) for n in range(6)]
+    assert len(rules.evaluate(replace(QUIET, slowed_destinations=sick[:5]))) == 5
+    alert = only_alert(replace(QUIET, slowed_destinations=sick))
+
+    assert (alert.cause, alert.since, alert.count) == ("destination_unhealthy several", NOW - 5, 21)
+    assert "(https://h0.example, https://h1.example, https://h2.example and more)" in alert.message
+    raised = {f"destination_unhealthy https://h{n}.example" for n in range(6)}
+    assert len(rules.evaluate(replace(QUIET, slowed_destinations=sick, previous=raised))) == 6
+
+
+def test_times_and_numbers_of_an_alert_are_those_of_its_cause() -> None:
+    """A worker is missing since the last was seen; one thing waits, several wait."""
+    two = replace(QUIET, workers_seen=(NOW - 90, NOW - 70), waiting=1)
+    assert (only_alert(two).since, "1 job waits" in only_alert(two).message) == (NOW - 70, True)
+    never = replace(QUIET, workers_seen=(), overdue_since=NOW - 99, waiting=1234)
+    assert (only_alert(never).since, "1,234 jobs wait" in only_alert(never).message) == (NOW - 99, True)
+
+    one = only_alert(replace(QUIET, slowed_destinations=[(replace(SICK, failing_since=None), 1)]))
+    assert (one.since, one.count, "1 callback waits for it" in one.message) == (NOW - 60, 1, True)
+    many = only_alert(replace(QUIET, slowed_destinations=[(SICK, 2)]))
+    assert (many.since, many.count, "2 callbacks wait for it" in many.message) == (NOW - 90, 2, True)
+
+    dead = DeadDeliveries(destination="https://a.example", count=1, since=NOW - 9, last="x")
+    assert "1 callback to https://a.example was given up" in only_alert(replace(QUIET, dead_deliveries=[dead])).message
+    several = only_alert(replace(QUIET, dead_deliveries=[replace(dead, count=2)]))
+    assert "2 callbacks to https://a.example were given up" in several.message
+    assert (several.since, several.count) == (NOW - 9, 2)
+
+    disk = only_alert(replace(QUIET, disk="is full", waiting=3))
+    assert (disk.since, disk.count, "3 accepted jobs" in disk.message) == (NOW, 3, True)
+    api = only_alert(replace(QUIET, failed_apis=[("host-1", NOW - 5)], waiting=4))
+    assert (api.cause, api.since, api.count) == ("no_api host-1", NOW - 5, 4)
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, "job r-1. It"), (2, "job r-1 and 1 more. It")])
+def test_the_damage_of_a_disk_is_counted(count: int, more: str) -> None:
+    alert = only_alert(replace(QUIET, damage={"since": NOW - 5, "what": "the prompt of job r-1", "count": count}))
+
+    assert more in alert.message and (alert.since, alert.count) == (NOW - 5, count)
+
+
+@pytest.mark.parametrize(("seen", "handled"), [((), False), ((60,), False), ((59.9,), True), ((99, 1), True)])
+def test_a_worker_handles_the_queue_for_a_minute_after_its_last_sign(seen: tuple[float, ...], handled: bool) -> None:
+    assert rules.is_handled(NOW, [NOW - ago for ago in seen]) is handled
+
+
+def test_the_words_of_the_upstream_and_the_step_for_its_reason_stand_in_a_parked_queue() -> None:
+    """A new key works once the worker has it; nothing else needs the worker."""
+    refused = only_alert(replace(QUIET, parked=("key_refused", NOW - 60), park_detail="invalid x-api-key."))
+    spent = only_alert(replace(QUIET, parked=("spend_limit", NOW - 60)))
+
+    assert " nothing is lost. invalid x-api-key. " in refused.message and "once the worker runs" in refused.command
+    assert " nothing is lost. " in spent.message and "once that is done" in spent.command
+
+
 def test_sending_is_attempted_five_times() -> None:
     pauses = [rules.repeat_at(tries) for tries in range(1, 7)]
 

@@ -261,6 +261,18 @@ def test_a_result_is_short_and_a_quotient_without_end_counts_as_exact() -> None:
     assert written is not None and written[0]["difference"] == long, "what was written is shown with all its digits"
 
 
+@pytest.mark.parametrize(
+    ("digits", "shown"), [(29, "1." + 29 * "7"), (30, "1.77777777777778"), (-30, 30 * "7"), (-31, 31 * "7")]
+)
+def test_a_number_of_up_to_thirty_digits_is_shown_in_full_beside_a_third(digits: int, shown: str) -> None:
+    """Of a longer one 15 are; digits before the point are never left out."""
+    long = "1." + digits * "7" if digits > 0 else -digits * "7"
+    checks = [{"name": "x", "rule": "a / 3 == b", "tolerance": "0"}]
+    written = review.review({"checks": checks}, f'{{"a": 1, "b": {long}}}', {})
+
+    assert written is not None and (written[0]["left"], written[0]["right"]) == ("0.333333333333333", shown)
+
+
 def test_planted_faults_are_all_found() -> None:
     """Of 500 invoices 250 have a wrong sum: each is reported with its difference, and no other."""
     rng = random.Random(7)

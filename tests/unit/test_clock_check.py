@@ -22,3 +22,11 @@ def test_an_implausible_clock_is_reported(now, newest, words):
 @pytest.mark.parametrize("newest", [None, _2026, _2026 + 86_400 * 30, _2026 - 86_400 * 3000])
 def test_hours_and_days_prove_nothing(newest):
     assert find_clock_problem(_2026, newest) is None
+
+
+def test_the_year_of_the_program_and_a_year_before_the_newest_job_are_plausible():
+    """To the second: the first of the year 2026, and 366 days."""
+    oldest, year = 1_767_225_600.0, 366 * 86_400.0
+
+    assert find_clock_problem(oldest, None) is None and find_clock_problem(oldest - 1, None)
+    assert find_clock_problem(_2026, _2026 + year) is None and find_clock_problem(_2026, _2026 + year + 1)

@@ -255,3 +255,12 @@ def test_the_usage_of_rows_is_summed_by_its_counts_alone() -> None:
     bodies.add_usage(total, None)
 
     assert total == {"input_tokens": 3, "output_tokens": 3}
+
+
+def test_a_collection_begins_with_nothing() -> None:
+    """No row, no cost, and none of its rows may start before they are all there."""
+    new = Collection(job=JOB, phase=Phase.STAGING)
+
+    assert Tally() == Tally(pending=0, processing=0, completed=0, failed=0) and Tally().total == 0
+    assert (new.claimable, new.total, new.completed, new.failed, new.spent_usd) == (False, 0, 0, 0, 0.0)
+    assert (new.each, new.on_invalid, new.version, new.touched_at) == (False, "refuse", 1, 0.0)

@@ -86,3 +86,20 @@ def test_a_table_is_bounded() -> None:
     assert len(read_csv(b"a\n" + b"1\n" * 10_000).rows) == 10_000
     assert problems(b"a\n" + b"1\n" * 10_001)[0].startswith("rows has more than 10,000 rows")
     assert len(problems(b"a\n" + b"1,2\n" * 200)) == 100
+    assert problems(b"a\n1,2\n" + b"1\n" * 10_000)[0].startswith("rows has more than 10,000 rows")
+
+
+@pytest.mark.parametrize(
+    ("head", "titles"),
+    [("a;b,c;d", 3), ("a,b;c", 2), ("a\tb", 2), ("a", 1), ('"a,b",c;d\te', 2), ("a\tb;c,d;e,f\tg\th", 4)],
+)
+def test_the_delimiter_is_the_most_frequent_of_the_titles(head: str, titles: int) -> None:
+    """Of as many a comma comes first, then a semicolon; one column has none."""
+    assert len(read_csv(f"{head}\n{head}\n".encode()).columns) == titles
+
+
+def test_a_cell_may_be_longer_than_the_module_of_python_allows_and_is_not_in_a_log() -> None:
+    """Its limit of 128 KiB is lifted; the content of a table is the caller's."""
+    table = read_csv(b"a\n" + b"x" * 200_000 + b"\n")
+
+    assert len(table.rows[0]["a"]) == 200_000 and "xx" not in repr(table)

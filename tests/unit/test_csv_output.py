@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.collections.csv_output import EXCEL, Columns, CsvForm, cell
+from claude_relay.core.collections.csv_output import EXCEL, Columns, CsvForm, cell, csv_line, flatten, read_form
 from claude_relay.core.text.written_numbers import read_number
+from claude_relay.errors import InvalidRequest
 
 FORM = CsvForm()
 
@@ -116,6 +117,13 @@ def test_a_number_of_the_input_keeps_its_digits() -> None:
     assert cell(12345678901234567890, FORM) == "12345678901234567890"
 
 
+@pytest.mark.parametrize("text", ["1e-401", "1E-999999999", "0e999999999", "0.1e-9999999999999999999"])
+def test_a_short_number_is_no_long_cell(text: str) -> None:
+    """A row of a few bytes cannot take a gigabyte; exponents of a float are written out."""
+    assert cell(read_number(text), FORM) == text
+    assert cell(read_number("1.5e-400"), EXCEL) == f"0,{399 * '0'}15"
+
+
 def test_an_answer_in_fields_does_not_stand_in_the_sheet_a_second_time_as_text() -> None:
     """Beside one that is text alone, which has a column of its own."""
     fields = {"status": "completed", "json": {"total": 3}, "response": '{"total": 3}', "requestId": "a:1"}
@@ -124,3 +132,96 @@ def test_an_answer_in_fields_does_not_stand_in_the_sheet_a_second_time_as_text()
 
     assert (first["total"], first["response"]) == ("3", "")
     assert (second["total"], second["response"]) == ("", "No invoice.")
+
+
+@pytest.mark.parametrize(
+    ("query", "form"),
+    [
+        ({}, CsvForm()),
+        ({"excel": True}, CsvForm(delimiter=";", decimal=",", bom=True)),
+        ({"excel": True, "delimiter": ",", "decimal": ".", "bom": "0"}, CsvForm()),
+        ({"delimiter": "TAB"}, CsvForm(delimiter="\t")),
+        ({"decimal": ",", "bom": "1"}, CsvForm(decimal=",", bom=True)),
+        ({"bom": "true", "delimiter": "", "decimal": ""}, CsvForm(bom=True)),
+        ({"excel": True, "bom": "false"}, CsvForm(delimiter=";", decimal=",")),
+    ],
+)
+def test_the_form_of_a_query_is_the_usual_one_but_for_what_it_names(query: dict[str, Any], form: CsvForm) -> None:
+    """`excel` is three of them at once; empty ones are none."""
+    assert read_form(**{"excel": False, "delimiter": None, "decimal": None, "bom": None, **query}) == form
+
+
+def test_every_part_of_a_form_that_is_wrong_is_named() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_form(excel=False, delimiter="x", decimal=";", bom="yes")
+
+    assert [problem.field for problem in caught.value.problems] == ["delimiter", "decimal", "bom"]
+
+
+def test_without_an_answer_there_is_a_column_for_one() -> None:
+    """So is it beside answers in fields, once one is text; a failed row has none of either."""
+    columns = Columns(["nr"])
+    assert columns.header() == ["nr", "response", "requestId", "status", "error", "costUsd"]
+    columns.observe(None)
+    columns.observe({"status": "failed", "json": {"b": 1}})
+    assert columns.header()[:2] == ["nr", "response"]
+    columns.observe({"status": "completed", "json": {"a": {"b": 1}, "c": {}}})
+    assert columns.header()[:4] == ["nr", "a.b", "c", "requestId"]
+    columns.observe({"status": "completed", "json": [1]})
+    assert columns.header()[:4] == ["nr", "a.b", "c", "response"]
+
+
+@pytest.mark.parametrize(("fields", "titles"), [(500, 500), (501, 1)])
+def test_of_too_many_fields_the_answer_is_one_cell(fields: int, titles: int) -> None:
+    """Five hundred are columns; the JSON of one more has them all."""
+    answer = {f"f{number}": number for number in range(fields)}
+    [row] = table([{"status": "completed", "json": answer, "requestId": "a:1"}], [{}])
+
+    assert len(row) == titles + 4
+    assert row.get("f7") == ("7" if titles > 1 else None)
+    if titles == 1:
+        assert row["json"].startswith('{"f0":0,"f1":1,')
+
+
+def test_variables_are_cells_of_their_kind_and_missing_ones_are_empty() -> None:
+    """A short text is never the content of a file, and one of 32,000 characters is whole."""
+    tiny = base64.b64encode(b"%PDF-1.7\n").decode()
+    long = "x" * 32_000
+    inputs = {"n": 5, "f": 1.5, "list": [1], "none": None, "pdf": tiny, "long": long}
+    first, second = table([{"status": "failed"}, {"status": "failed"}], [inputs, {}])
+
+    assert [first[name] for name in inputs] == ["5", "1.5", "[1]", "", tiny, long]
+    assert [second[name] for name in inputs] == [""] * 6
+
+
+def test_a_file_of_384_bytes_is_shown_by_its_size() -> None:
+    """Its base64 has 512 characters; any shorter one stays."""
+    for size, shown in ((384, "(application/pdf, 384 bytes)"), (383, "(application/pdf, 383 bytes)"), (381, None)):
+        text = base64.b64encode(b"%PDF-1.7\n".ljust(size, b"x")).decode()
+        [row] = table([{"status": "failed"}], [{"file": text}])
+        assert row["file"] == (shown or text)
+
+
+def test_large_numbers_are_written_as_python_has_them() -> None:
+    """Digits without an exponent below 1e16; in `excel` text where they would be lost."""
+    assert [cell(value, FORM) for value in (1e14, 123456789012345.5, 1e15, -1e15, 1e16, 1e300)] == [
+        "100000000000000", "123456789012345.5", "1000000000000000", "-1000000000000000", "1e+16", "1e+300",
+    ]  # fmt: skip
+    assert cell(10**15, EXCEL) == "'1000000000000000" and cell(10**14, EXCEL) == "100000000000000"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@a", "\tx", "\rx"])
+def test_a_cell_that_would_run_is_text_in_every_form(text: str) -> None:
+    """A number with its sign is none of them."""
+    assert cell(text, FORM) == cell(text, EXCEL) == f"'{text}"
+    assert cell("-12,5", FORM) == "-12,5" and cell("+4712345678", FORM) == "+4712345678"
+
+
+def test_a_line_has_its_quotes_and_its_end() -> None:
+    """As in RFC 4180; half a character is replaced."""
+    assert csv_line(["a", 'b"c', "d;e", "f,g\n", "\ud83d"], FORM) == b'a,"b""c",d;e,"f,g\n",?\r\n'
+    assert csv_line(["d;e", "f,g"], EXCEL) == b'"d;e";f,g\r\n'
+
+
+def test_nested_objects_are_columns_and_empty_ones_stay() -> None:
+    assert flatten({"a": {"b": {"c": 1}}, "d": {}, "e": [{"f": 1}]}) == {"a.b.c": 1, "d": {}, "e": [{"f": 1}]}

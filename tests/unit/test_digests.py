@@ -42,6 +42,13 @@ def test_a_long_text_has_the_digest_of_the_definition(text: str) -> None:
     assert digest(text) == hashlib.blake2b(f"text {len(data)} ".encode() + data, digest_size=SIZE).digest()
 
 
+@pytest.mark.parametrize("long", ["", "å" * 70_000])
+def test_a_zero_byte_has_the_digest_of_the_sign_that_a_server_stores_for_it(long: str) -> None:
+    """A row is undamaged on both engines; the UTF-8 of a text has the text's digest."""
+    assert digest(f"a\0b{long}") == digest(f"a\ufffdb{long}") != digest(f"ab{long}")
+    assert digest(memoryview(f"aå{long}".encode())) == digest(f"aå{long}")
+
+
 def test_a_number_is_the_same_before_and_after_the_store() -> None:
     """A column of reals returns 5.0 for 5."""
     assert digest(5) == digest(5.0)

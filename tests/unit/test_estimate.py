@@ -21,6 +21,7 @@ from claude_relay.sandbox import tokens
 
 SONNET = "claude-sonnet-5-5"
 PRICES = load_prices(None)
+_PROMPT = {"prompt": "a" * 30}
 FAKTURA = Path(__file__).parents[2] / "examples" / "faktura" / "faktura.pdf"
 
 
@@ -101,6 +102,18 @@ def test_every_part_of_the_request_counts() -> None:
     assert estimate(turns, model=SONNET, prices=PRICES).tokens.low > plain + 300
 
 
+@pytest.mark.parametrize(
+    ("answer", "tokens_"),
+    [('"' * 30, (6, 10, 16)), ([{"type": "text", "text": "Hei, Åse"}], (7, 13, 21)), ("", (0, 0, 1))],
+)
+def test_an_earlier_exchange_is_its_request_and_its_answer(answer: Any, tokens_: tuple[int, int, int]) -> None:
+    """A text as it is, blocks as their JSON; the options of that request are not sent again."""
+    earlier = Exchange(request={**_PROMPT, "options": {"systemPrompt": "a" * 300}}, answer=answer)
+    found = estimate(_PROMPT, model=SONNET, prices=PRICES, before=[earlier]).tokens
+
+    assert (found.low - 16, found.likely - 28, found.high - 56) == tokens_
+
+
 def test_messages_of_raw_replace_the_prompt() -> None:
     """As in the call, and also in earlier exchanges."""
     long = [{"role": "user", "content": "word " * 2000}]
@@ -128,6 +141,11 @@ def test_pages_and_pixels_are_counted() -> None:
     ("data", "size"),
     [
         (b"GIF89a" + struct.pack("<HH", 3, 4), (3, 4)),
+        (b"GIF89a" + struct.pack("<HH", 3, 4) + b"\xf0\x00\x00", (3, 4)),
+        (b"RIFF\x24\0\0\0WEBPVP8X" + bytes(8) + b"\x07\x00\x00\x08\x00\x00ALPH", (8, 9)),
+        (b"RIFF\x24\0\0\0WEBPVP8L" + bytes(4) + b"\x2f" + (7 | 8 << 14).to_bytes(4, "little") + b"\xff", (8, 9)),
+        (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(10) + struct.pack("<HH", 8, 9) + b"\xff", (8, 9)),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08" + struct.pack(">HH", 5, 6) + b"\x03", (6, 5)),
         (b"\xff\xd8\xff\xe0\x00\x10" + bytes(14) + b"\xff\xc0\x00\x11\x08\x00\x05\x00\x06" + bytes(9), (6, 5)),
         *(
             (
@@ -149,6 +167,16 @@ def test_pages_and_pixels_are_counted() -> None:
         (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(10) + struct.pack("<HH", 8, 9), (8, 9)),
         (b"\xff\xd8\xff", None),
         (b"nothing", None),
+        (b"nothing of a picture, and longer than the heads of all of them", None),
+        (png(3, 4)[:24], (3, 4)),
+        (png(3, 4)[:23], None),
+        *((png(*size), None) for size in ((0, 4), (3, 0))),
+        (b"GIF87a" + struct.pack("<HH", 3, 4)[:3], None),
+        *((b"GIF89a" + struct.pack("<HH", *size), None) for size in ((0, 4), (3, 0))),
+        *((b"\xff\xd8\xff\xc0\x00\x11\x08" + struct.pack(">HH", *size), None) for size in ((0, 4), (3, 0))),
+        (b"RIFF\x24\0\0\0AVI VP8X" + bytes(8) + b"\x07\x00\x00\x08\x00\x00", None),
+        (b"RIFX\x24\0\0\0WEBPVP8X" + bytes(8) + b"\x07\x00\x00\x08\x00\x00", None),
+        (b"RIFF\x24\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\x04\x05\x06", (0x30202, 0x60505)),
     ],
 )
 def test_the_size_of_every_image_type_is_read(data: bytes, size: tuple[int, int] | None) -> None:
@@ -166,9 +194,6 @@ def test_uncountable_parts_are_warned_about() -> None:
     assert result.tokens.low < 1_000 and result.tokens.high > 100_000
     tools = [{"type": "web_search_20260209", "name": "web_search"}]
     assert "search" in of(raw={"tools": tools}).warnings[0]
-
-
-_PROMPT = {"prompt": "a" * 30}
 
 
 def _image(width: int, height: int) -> dict[str, str]:

@@ -106,3 +106,16 @@ def test_a_lack_of_local_resources_counts_as_no_attempt() -> None:
 )
 def test_the_file_name_comes_from_the_url(url: str, name: str | None) -> None:
     assert file_name(url) == name
+
+
+def test_a_file_name_of_a_url_has_at_most_255_characters() -> None:
+    """A longer one is none, as in `files`."""
+    assert file_name("https://a.example/" + "n" * 251 + ".pdf") == "n" * 251 + ".pdf"
+    assert file_name("https://a.example/" + "n" * 252 + ".pdf") is None
+
+
+def test_a_fetch_without_a_result_is_none_of_its_outcomes() -> None:
+    """Each of them is named by the fetcher."""
+    result = FetchResult()
+
+    assert not (result.complete or result.too_large or result.blocked or result.timed_out or result.exhausted)

@@ -209,7 +209,19 @@ def test_a_body_with_a_million_faults_gets_a_short_reply():
     turns = [{"role": "nobody", "content": ""}] * 10_000
 
     assert len(refused({"messages": turns})) <= 100
-    assert len(accepted({f"field {index}": 1 for index in range(10_000)}).warnings) <= 21
+    assert len(accepted({f"field {index}": 1 for index in range(10_000)}).warnings) <= 20
+
+
+def test_of_many_unknown_fields_the_first_are_named_and_the_others_counted():
+    """Twenty warnings are the most, whatever there is to warn about."""
+    some = accepted({f"field {index}": 1 for index in range(20)}).warnings
+    more = accepted({"options": {"topK": 1}} | {f"field {index}": 1 for index in range(18)}).warnings
+    many = accepted({f"field {index}": 1 for index in range(1_021)}).warnings
+
+    assert len(some) == len(many) == 20 and "field 19 is not" in some[-1] and len(more) == 19
+    assert "field 18 is not" in many[18] and many[19] == "1,002 more unknown fields were ignored"
+    full = accepted({"options": {f"option {index}": 1 for index in range(20)}, "field": 1}).warnings
+    assert len(full) == 20 and not any(text.startswith("field") for text in full)
 
 
 @pytest.mark.parametrize(("text", "number"), [("4096", 4096), (" 100 ", 100), ("1e3", 1000), ("4096.0", 4096)])
@@ -225,6 +237,37 @@ def test_a_forms_numbers_are_accepted_without_a_warning():
     submission = accepted({"priority": "60", "options": {"maxTokens": "100"}}, form=True)
 
     assert (submission.priority, submission.warnings) == (60.0, ())
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "problem"),
+    [
+        ({"priority": 86_401}, "priority", "must be a number from 0 to 86400, not 86401"),
+        ({"priority": "many"}, "priority", "must be a number from 0 to 86400, not a string"),
+        ({"priority": 10**12 + 1}, "priority", "must be a number from 0 to 86400: this number is too large"),
+        ({"maxCostUsd": -0.5}, "maxCostUsd", "must be a number of at least 0, not -0.5"),
+        ({"maxCostUsd": 1e13}, "maxCostUsd", "must be a number of at least 0: this number is too large"),
+        ({"options": {"maxTokens": 1.5}}, "options.maxTokens", "must be a whole number of at least 1, not 1.5"),
+        ({"options": {"maxTokens": True}}, "options.maxTokens", "must be a whole number of at least 1, not true"),
+        ({"options": {"temperature": 2}}, "options.temperature", "must be a number from 0 to 1, not 2"),
+        ({"metadata": "x"}, "metadata", "must be an object ({…}), not a string"),
+        ({"files": False}, "files", "must be a list ([…]), not false"),
+        ({"group": {"a": 1}}, "group", "must be a string in quotes, not an object"),
+        ({"group": [1]}, "group", "must be a string in quotes, not a list"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_it_must_be_and_what_it_is(body, field, problem):
+    """Its type in words, and a number as it was sent; a string is never shown."""
+    assert refused(body) == {field: problem}
+
+
+@pytest.mark.parametrize("number", [10**12, "1" + 12 * "0", "1e12", "1000000000000.0", "+1000000000000"])
+def test_the_largest_number_of_a_field_is_a_trillion(number):
+    """In any notation, which are the same request."""
+    made = accepted({"maxCostUsd": number})
+
+    assert made.max_cost_usd == 10**12
+    assert made.body_hash == accepted({"maxCostUsd": 10**12}).body_hash
 
 
 @pytest.mark.parametrize("value", ["0,5", "4 096", "٤٠٩٦", "1_000", "0x10", "inf", "nan", "1e999", "9" * 5000])
@@ -258,6 +301,8 @@ def test_a_field_of_the_body_inside_the_options_is_ignored_with_a_warning():
     submission = accepted({"options": {"webhookUrl": "https://a.example"}})
 
     assert "options.webhookUrl was ignored: it is only read as webhookUrl" in submission.warnings[0]
+    slip = accepted({"options": {"webhokUrls": "https://a.example"}})
+    assert slip.warnings == ("options.webhokUrls is not a known field and was ignored",)
 
 
 @pytest.mark.parametrize(

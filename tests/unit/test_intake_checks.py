@@ -61,3 +61,10 @@ def test_a_rule_that_cannot_be_used_is_refused_with_its_place(checks: Any, field
 def test_checks_need_a_schema() -> None:
     """Without one there is no parsed answer."""
     assert "needs outputSchema" in refused({"options": {"checks": ["a > 0"]}})["options.checks"]
+
+
+def test_beside_a_schema_that_is_refused_the_rules_are_no_second_problem() -> None:
+    """They are read against it all the same, as it is the schema that must be mended."""
+    wrong = {"options": {"outputSchema": {"total": 3}, "checks": ["total > 0"]}}
+
+    assert list(refused(wrong)) == ["options.outputSchema"]

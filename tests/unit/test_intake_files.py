@@ -130,3 +130,32 @@ def test_base64url_is_taken_and_stored_as_base64(tail, padded):
 
     assert file["data"] == base64.b64encode(raw).decode()
     assert refused({"files": [{"data": data + "+-"}]})["files[0].data"].startswith("is not base64")
+
+
+def test_a_name_has_at_most_255_characters():
+    """Any that people see; none that breaks a line."""
+    assert accepted({"files": [{"data": PDF, "name": "å" * 255}]}).request["files"][0]["name"] == "å" * 255
+    assert list(refused({"files": [{"data": PDF, "name": "å" * 256}]})) == ["files[0].name"]
+    assert list(refused({"files": [{"data": PDF, "name": "a\nb"}]})) == ["files[0].name"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "stored"),
+    [("Image/JPG; q=1", "image/jpeg"), ("application/x-pdf", "application/pdf"), ("application/octet-stream", None)],
+)
+def test_the_type_of_a_file_by_url_is_the_declared_one_unless_that_says_nothing(declared, stored):
+    """By the name that Claude uses; it is compared with the bytes once they are there."""
+    [file] = accepted({"files": [{"url": "https://a.example/f", "mediaType": declared}]}).request["files"]
+
+    assert file.get("mediaType") == stored
+    assert list(refused({"files": [{"url": "https://a.example/f", "mediaType": "text/html"}]})) == [
+        "files[0].mediaType"
+    ]
+
+
+def test_a_url_with_a_password_is_refused_and_one_with_an_at_sign_in_its_path_is_not():
+    """It would stand in the record of the job."""
+    for url in ("https://u:p@a.example/f", "https://u@a.example"):
+        assert "user name or password" in refused({"files": [{"url": url}]})["files[0].url"]
+    for url in ("https://a.example/@f", "https://a.example/f?a=@b"):
+        assert accepted({"files": [{"url": url}]}).request["files"] == [{"url": url}]

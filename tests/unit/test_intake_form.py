@@ -50,6 +50,13 @@ def refusal(*pairs):
         ([("options", '{"maxTokens": 9}')], {"options": {"maxTokens": 9}}),
         ([("metadata", ""), ("messages", " ")], {"metadata": "", "messages": " "}),
         ([("unheard", "of")], {"unheard": "of"}),
+        ([("metadata[]", '{"a": 1}')], {"metadata": {"a": 1}}),
+        ([("metadata.", '{"a": 1}')], {"metadata": {"a": 1}}),
+        ([("a.b.c.d.e.f.g.h", "x")], {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": "x"}}}}}}}}),
+        ([("n" * 512, "x")], {"n" * 512: "x"}),
+        ([("files[9999]", "b"), ("files[]", "c")], {"files": ["c", "b"]}),
+        ([("a[99999]", "x")], {"a": {"99999": "x"}}),
+        ([("a[0]", "x"), ("a[b]", "y")], {"a": {"0": "x", "b": "y"}}),
     ],
 )
 def test_names_describe_the_body(pairs, body):
@@ -73,6 +80,9 @@ def test_names_describe_the_body(pairs, body):
         ([("[0]", "x")], "[0]", "not a field name"),
         ([(".".join("a" * 9), "x")], "a.a.a.a.a.a.a.a.a", "not a field name"),
         ([("a." * 300, "x")], None, "not a field name"),
+        ([("n" * 513, "x")], None, "not a field name"),
+        ([(" prompt", "x")], "prompt", "begins with a space"),
+        ([(" ", "x")], "body", "begins with a space"),
     ],
 )
 def test_contradictory_pairs_are_refused(pairs, field, words):

@@ -16,6 +16,8 @@ CLAUDE = {"role": "assistant", "content": "Hei du"}
         ([{"role": "system", "content": "Kort"}, USER], 7),
         ([{"role": "user", "content": [{"type": "text", "text": "Hei"}, {"type": "image", "source": {}}]}], 3),
         ([{**USER, "cache_control": {"type": "ephemeral"}}], 3),
+        ([{"role": "user", "content": [{"type": "new", "text": "Hei"}, {"type": "new", "text": 7}]}], 3),
+        ([{"role": "user", "content": [{"type": "text", "text": "Hei"}] * 2}, USER], 9),
     ],
 )
 def test_messages_are_kept_unchanged(messages, letters):

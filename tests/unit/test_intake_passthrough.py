@@ -83,3 +83,24 @@ def test_a_retry_replaces_raw_completely_and_uses_its_model() -> None:
     given = {"raw": {"model": "smart", "temperature": 1}}
 
     assert parse_retry_options(given, an_intake_context(), now=NOW) == {"model": "claude-opus-5-5", "raw": {}}
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [
+        (None, None),
+        ({}, None),
+        ({"maxTokens": "5"}, {"maxTokens": 5}),
+        ({"maxTokens": 5, "stopSequences": ""}, {"maxTokens": 5}),
+        ({"stopSequences": ["x"]}, {"raw": {"stop_sequences": ["x"]}}),
+        ({"stop_sequences": "x", "raw": {"stream_x": 1}}, {"raw": {"stop_sequences": ["x"], "stream_x": 1}}),
+        ({"raw": {}}, {"raw": {}}),
+        ({"raw": None}, {"raw": {}}),
+        ({"raw": {"temperature": 1}}, {"raw": {}}),
+        ({"model": "smart"}, {"model": "claude-opus-5-5"}),
+        ({"topK": 5}, {}),
+    ],
+)
+def test_a_retry_changes_the_options_that_it_names_and_no_others(given: object, chosen: object) -> None:
+    """An empty one is none, but for `raw`, which is replaced as a whole."""
+    assert parse_retry_options(given, an_intake_context(), now=NOW) == chosen

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from claude_relay.core.intake.group import GROUP_RULE, check_group_name
-from claude_relay.core.intake.query import job_filter, parse_limit, parse_redeliver_url, parse_time_or_age
+from claude_relay.core.intake.query import (
+    job_filter,
+    parse_limit,
+    parse_page_cursor,
+    parse_redeliver_url,
+    parse_time_or_age,
+)
 from claude_relay.errors import InvalidRequest
 from claude_relay.webhooks.allowlist import PrivateAllowlist
 from claude_relay.webhooks.ssrf_guard import literal_problem
@@ -95,3 +101,39 @@ def test_every_filter_has_one_name_and_a_problem_of_its_own() -> None:
     with pytest.raises(InvalidRequest) as caught:
         job_filter(now=NOW, status="happy", error="sad", since="2026-13", until="2026-02-30", host=7)
     assert list(problems(caught)) == ["status", "error", "since", "until", "host"]
+
+
+@pytest.mark.parametrize("word", ["dead", "unacked"])
+def test_a_flag_is_a_word_of_a_query_or_a_value_of_json(word: str) -> None:
+    """No other is guessed at."""
+    for value in (True, "true", "True", "1"):
+        assert getattr(job_filter(now=NOW, **{word: value}), word) is True
+    for value in (False, None, "", "false", "False", "0"):
+        assert getattr(job_filter(now=NOW, **{word: value}), word) is False
+    for value in ("maybe", 2, "TRUE"):
+        with pytest.raises(InvalidRequest) as caught:
+            job_filter(now=NOW, **{word: value})
+        assert problems(caught) == {word: "must be true or false"}
+
+
+def test_statuses_and_errors_come_as_a_list_or_with_commas() -> None:
+    """Each is a word of the API, with spaces around it or none."""
+    which = job_filter(now=NOW, status=["failed", "pending"], error="timeout, budget,")
+    assert which == job_filter(now=NOW, status="failed, pending", error=["timeout", "budget", None, ""])
+    assert [error.value for error in which.errors] == ["timeout", "budget"] and len(which.states) == 4
+
+
+@pytest.mark.parametrize("cursor", ["x" * 25, "x" * 27, "é" + "x" * 25, "x" * 25 + "-", " "])
+def test_a_cursor_is_that_of_the_page_before(cursor: str) -> None:
+    """An id of 26 letters and digits; without one it is the first page."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse_page_cursor(cursor)
+
+    assert list(problems(caught)) == ["cursor"]
+    assert parse_page_cursor("01ARZ3NDEKTSV4RRFFQ69G5FAV") == "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    assert parse_page_cursor("") is parse_page_cursor(None) is None
+
+
+def test_a_redelivery_may_go_to_its_own_url() -> None:
+    assert parse_redeliver_url("https://a.example/", lambda _: None) == "https://a.example/"
+    assert parse_redeliver_url(None, lambda _: "no") is None

@@ -40,6 +40,7 @@ def test_rfc_3339_is_parsed(text, after):
         ("2026-11-22T24:00:00Z", "existing"),
         ("2026-11-22T00:00:61Z", "existing"),
         ("2026-11-22T00:00:00+24:00", "existing"),
+        ("2026-11-22T00:00:00-01:60", "existing"),
         ("0000-01-01T00:00:00Z", "existing"),
         ("٢٠٢٦-11-22T00:00:00Z", "such as"),
     ],
@@ -126,3 +127,19 @@ def test_a_time_may_be_a_leap_year_ahead_and_no_later(seconds, good):
     body = {"prompt": "x", "delay": f"{seconds}s"}
 
     assert accepted(body) if good else "delay" in refused(body)
+
+
+def test_a_start_at_this_moment_is_not_in_the_past():
+    """A second earlier is; both run at once."""
+    assert accepted({"runAt": "2026-11-22T00:00:00Z"}).warnings == ()
+    assert accepted({"runAt": "2026-11-21T23:59:59Z"}).warnings != ()
+
+
+def test_times_that_were_written_as_such_stay_when_the_clock_is_set():
+    """A duration moves with the clock; so does what was not sent."""
+    stamp = "2026-11-23T00:00:00Z"
+
+    for start, end in (({"runAt": stamp}, {"deadline": "2d"}), ({"delay": "10m"}, {"deadline": stamp}), ({}, {})):
+        made = accepted({**start, **end}, context=an_intake_context())
+        assert made.run_at_fixed is ("runAt" in start)
+        assert made.deadline_fixed is (end.get("deadline") == stamp)

@@ -99,3 +99,17 @@ def test_a_file_that_the_model_cannot_read_is_refused_at_the_door(model, data, w
 
 def test_a_file_that_it_can_read_is_taken():
     assert accepted({"options": {"model": "claude-haiku-4-5"}, "files": [{"data": PNG}]}, context=LISTED).warnings == ()
+
+
+@pytest.mark.parametrize(("listed", "kept"), [(YES, True), (NO, False), ({}, True)])
+def test_a_server_tool_is_sent_to_a_model_that_has_it_and_a_tool_of_the_caller_to_any(listed, kept):
+    """Where the list says nothing, too; without a tool no choice of one is sent."""
+    model = {"id": "claude-sonnet-6", "line": "sonnet", "capabilities": {"server_tools": {"web_search": listed}}}
+    context = an_intake_context(model_catalog=lambda: from_memo({"fetchedAt": NOW, "models": [model]}))
+    search, own = {"type": "web_search_20260209", "name": "web_search"}, {"name": "own", "input_schema": {}}
+    for tools in ([search], [search, own], [own]):
+        raw = {"tools": tools, "tool_choice": {"type": "auto"}}
+        given = accepted({"options": {"model": "claude-sonnet-6", "raw": raw}}, context=context)
+        expected = [tool for tool in tools if kept or tool is own]
+        assert given.request["options"].get("raw") == ({**raw, "tools": expected} if expected else None)
+        assert len(given.warnings) == len(tools) - len(expected)

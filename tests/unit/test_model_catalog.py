@@ -242,3 +242,88 @@ def test_a_version_without_a_minor_number_is_the_first_of_its_major_one(model: s
     catalog = ModelCatalog(as_of="2026-11-22", aliases={}, current=frozenset(), oldest=(5, 1))
 
     assert catalog.is_retired(model, today="2026-11-22") is retired
+
+
+def test_each_dated_model_of_the_list_is_itself_and_without_its_date_the_first():
+    """A date that is not on the list stands for the model all the same."""
+    dated = [{"id": f"claude-opus-6-2026{day}", "maxTokens": int(day)} for day in ("0901", "0301")]
+    catalogue = from_memo({"fetchedAt": NOVEMBER, "models": dated})
+
+    def limit(name):
+        return getattr(catalogue.listed(name), "max_tokens", None)
+
+    assert [limit(f"claude-opus-6{date}") for date in ("-20260301", "-20260901", "", "-20260101")] == [
+        301,
+        901,
+        901,
+        901,
+    ]
+    assert limit("claude-opus-7") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("smart", True),
+        ("Claude-Opus-5-5", True),
+        ("claude-haiku-4-5-20251001", True),
+        ("claude-2.1", True),
+        ("claude-sonnet-4-5", True),
+        ("claude-opus-4-1", True),
+        ("claude-opus-99", False),
+        ("gpt-4o", False),
+    ],
+)
+def test_a_catalogue_has_aliases_current_and_retired_models(name, known):
+    """In any case of letters, with or without a date."""
+    assert BUILT_IN.lists(name) is known
+
+
+@pytest.mark.parametrize(
+    "memo",
+    [None, [], {}, {"fetchedAt": NOVEMBER}, {"fetchedAt": True, "models": [{"id": "x"}]}, {"models": [{"id": "x"}]}],
+)
+def test_without_a_usable_list_the_built_in_catalogue_counts(memo):
+    """A stored note of another form is none."""
+    assert from_memo(memo) is BUILT_IN
+
+
+def test_the_fields_of_a_listed_model_are_taken_where_they_are_of_their_kind():
+    """Its id is its name where it has none; an epoch value is no time."""
+    [model] = from_memo(
+        {
+            "fetchedAt": NOVEMBER,
+            "models": [
+                {"id": "a", "displayName": "A", "maxTokens": 5, "createdAt": "1970-01-02T00:00:00Z", "lifecycle": ""},
+                {"id": ""},
+                "b",
+            ],
+        }
+    ).models
+    assert (model.name, model.max_tokens, model.created_at, model.lifecycle) == ("A", 5, 86_400.0, "active")
+    odd = {"id": "a", "displayName": 7, "line": "", "maxTokens": True, "createdAt": "1970-01-01T00:00:00Z"}
+    for entry in (odd, {**odd, "maxTokens": 0, "createdAt": "2026-01-01"}, {**odd, "maxTokens": "9", "createdAt": 5}):
+        [other] = from_memo({"fetchedAt": NOVEMBER, "models": [entry]}).models
+        assert (other.name, other.line, other.max_tokens, other.created_at) == ("a", None, None, None)
+
+
+def test_the_newest_of_a_line_is_that_with_the_latest_date_or_the_first_of_the_list():
+    """Where the date of one is unknown none counts; what is not active is none."""
+    old, new = {"id": "a", "line": "opus", "createdAt": "2026-01-01T00:00:00Z"}, {"id": "b", "line": "opus"}
+    for models, smart in (
+        ([old, {**new, "createdAt": "2026-02-01T00:00:00Z"}], "b"),
+        ([old, new], "a"),
+        ([{**old, "lifecycle": "deprecated"}, new], "b"),
+    ):
+        assert from_memo({"fetchedAt": NOVEMBER, "models": models}).aliases["smart"] == smart
+
+
+def test_a_model_that_was_due_to_retire_is_used_while_the_list_has_it():
+    """On its last day it will be retired, a day later it was due to be: the list is newer than that day."""
+    listed = [{"id": "claude-opus-6", "lifecycle": "deprecated", "retiresAt": "2026-11-22T00:00:00Z"}]
+    catalogue = from_memo({"fetchedAt": DECEMBER, "models": listed})
+
+    assert "will be retired on 2026-11-22" in asked("claude-opus-6", catalogue=catalogue)[1][0]
+    assert "was due to be retired on" in asked("claude-opus-6", catalogue=catalogue, now=NOVEMBER + 86_400)[1][0]
+    early = from_memo({"fetchedAt": NOVEMBER, "models": listed})
+    assert asked("claude-opus-6", catalogue=early, now=DECEMBER)[0] == DEFAULT

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from claude_relay.config.price_file import load_prices, shipped
-from claude_relay.core.money.prices import KINDS
+from claude_relay.core.money.prices import KINDS, read_prices, token_counts, unpriced
 from claude_relay.errors import ConfigError
 
 
@@ -133,3 +133,51 @@ def test_a_faulty_price_file_is_refused_with_a_sentence_for_each_fault(tmp_path,
 def test_a_missing_price_file_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_prices(tmp_path / "nothing.json")
+
+
+def test_usage_without_a_kind_of_tokens_has_none_of_it():
+    """A gateway may leave any of them out; a write without its lifetime is one of five minutes."""
+    assert token_counts({}) == dict.fromkeys(KINDS, 0)
+    written = {"cache_creation_input_tokens": 7, "ephemeral_1h_input_tokens": 3}
+    assert token_counts(written) == dict.fromkeys(KINDS, 0) | {"cache_write_5m": 4, "cache_write_1h": 3}
+    assert token_counts({"ephemeral_5m_input_tokens": 5})["cache_write_5m"] == 5
+    assert "no price is known for m" in unpriced("m")
+
+
+def one_model(**row):
+    return read_prices({"dated": "2026-11-24", "models": {"m": {"input": 1, "output": 1, **row}}}, where="file")
+
+
+def test_a_price_for_long_inputs_begins_beyond_its_limit():
+    """Every kind of input counts towards it, the answer does not."""
+    prices = one_model(cache_read=1, long={"above": 10, "input": 2, "output": 2, "cache_read": 2})
+
+    for counts, dollars in (
+        ({"input_tokens": 10, "output_tokens": 90}, 100),
+        ({"input_tokens": 11, "output_tokens": 89}, 200),
+        ({"input_tokens": 5, "cache_read_input_tokens": 6, "output_tokens": 89}, 200),
+    ):
+        assert prices.cost("m", counts) == dollars / 1_000_000
+    assert prices.cost("m-20261124", {"input_tokens": 1}) == prices.cost("m-latest", {"input_tokens": 1}) == 0.000001
+    assert prices.output_prices() == {"m": 1.0}
+
+
+@pytest.mark.parametrize("above", [True, 0, -1, 1.5, "10", None])
+def test_a_limit_of_long_inputs_is_a_number_of_tokens(above):
+    with pytest.raises(ConfigError, match=r"models\.m\.long must be an object"):
+        one_model(long={"above": above, "input": 2, "output": 2})
+    assert one_model(long={"above": 1, "input": 2, "output": 2}).models["m"].above == 1
+    assert one_model().models["m"].above == 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "valid"),
+    [("0", True), (100_000, True), ("100000.01", False), (-1, False), (True, False), ("NaN", False)],
+)
+def test_an_amount_is_up_to_a_hundred_thousand_dollars(amount, valid):
+    """Nothing is a price as well."""
+    if valid:
+        assert one_model(input=amount).models["m"].tokens["input"] == int(amount)
+    else:
+        with pytest.raises(ConfigError, match="must be dollars"):
+            one_model(input=amount)

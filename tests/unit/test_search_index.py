@@ -15,13 +15,16 @@ from claude_relay.core.search_index import (
     _PIECE,
     MAX_MARKS,
     NUMBERS_PER_TICK,
+    Era,
     Indexable,
     asked_marks,
     end_before,
     entry,
+    era_mark,
     first_id,
     first_number,
     merge,
+    next_era,
     owner_mark,
 )
 from claude_relay.core.text.ids import ulid
@@ -97,3 +100,17 @@ def test_merged_ids_go_as_far_down_as_every_stream() -> None:
     assert merge((["d", "b"], None), (["c"], None)) == (["d", "c", "b"], None)
     assert merge((["d", "b"], "b"), (["c", "a"], None)) == (["d", "c", "b"], "b")
     assert merge((["d", "b"], "b"), (["e", "c"], "c")) == (["e", "d", "c"], "c")
+
+
+def test_an_era_begins_with_the_time_of_the_oldest_job_that_it_takes_along() -> None:
+    """The first with all jobs; each has a mark of its own, which is that of every number up to the next."""
+    first = next_era([], [])
+    second = next_era([first], [9 * NUMBERS_PER_TICK + 5, 7 * NUMBERS_PER_TICK + 3])
+    third = next_era([first, second], [20 * NUMBERS_PER_TICK])
+    eras = [first, second, third]
+
+    assert [era.first for era in eras] == [0, 8 * NUMBERS_PER_TICK, 21 * NUMBERS_PER_TICK]
+    assert [era.mark - first.mark for era in eras] == [0, 1, 2]
+    assert first == Era(first=0, mark=first.mark) and first.mark not in (owner_mark("admin"), owner_mark("a"))
+    for number, era in ((0, first), (second.first - 1, first), (second.first, second), (third.first, third)):
+        assert era_mark(number, eras) == era.mark

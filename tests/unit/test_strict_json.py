@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.text.json_values import find_problems, json_path, safe_quote
+from claude_relay.core.text.json_values import find_problems, find_unencodable, json_path, safe_quote, strip_fence
 from claude_relay.core.text.strict_json import MAX_VALUES, loads
 from claude_relay.errors import InvalidRequest
 
@@ -27,6 +27,7 @@ def refusal(data: bytes) -> str:
         b'\xef\xbb\xbf{"prompt": "x"}',
         b' [1, -2.5e3, true, null, "\\ud83d\\ude00", "\\\\ud800"] \n',
         b"[" * 100 + b"]" * 100,
+        b'[{"a":' * 50 + b"1" + b"}]" * 50,
         b"99999999999999999999",
         b'{"prompt": "' + b"[{,}]" * 1000 + b'"}',
     ],
@@ -60,6 +61,7 @@ def test_valid_json_is_read_unchanged(data):
         (b'{"a": hello}', ["column 7", "need double quotes"]),
         (b"prompt=hello", ["not valid JSON"]),
         (b"{} {}", ["more text after the end"]),
+        (b"[1 2]", ["line 1, column 4", "expecting ',' delimiter"]),
         (b'{"a": 1, "b": 2, "a": 3}', ["“a” twice"]),
         (b'{"x": {"k": 1, "k": 1}}', ["“k” twice"]),
         (b"[NaN]", ["NaN", "(line 1, column 2)"]),
@@ -69,6 +71,10 @@ def test_valid_json_is_read_unchanged(data):
         (b'{"a": "1e999 \\" 1e999",\n "b": [11e9, 1e999, 1e9991]}', ["1e999", "(line 2, column 14)"]),
         (b'["NaN, \\\\", {"NaN": NaN}]', ["NaN", "(line 1, column 21)"]),
         (b"[-1e999]", ["too large"]),
+        (b"1e999", ["1e999", "(line 1, column 1)"]),
+        (b"[123456789012345678901.5, 123456789012345678901]", ["20 digits", "(line 1, column 27)"]),
+        (b"[0.123456789012345678901, 123456789012345678901]", ["20 digits", "(line 1, column 27)"]),
+        (b"[-123456789012345678901.5,\n123456789012345678901]", ["20 digits", "(line 2, column 1)"]),
         (b"[123456789012345678901]", ["more than 20 digits"]),
         (b"[-123456789012345678901]", ["more than 20 digits"]),
         (b"[" + b"1" * 5000 + b"]", ["more than 20 digits"]),
@@ -79,6 +85,8 @@ def test_valid_json_is_read_unchanged(data):
         (b"[" * 101 + b"]" * 101, ["nested too deeply", "100"]),
         (b'{"a":' * 101 + b"1" + b"}" * 101, ["nested too deeply"]),
         (b"[" * 5000, ["nested too deeply"]),
+        (b'[{"a":' * 50 + b"[]" + b"}]" * 50, ["nested too deeply"]),
+        (b'{"a":[' * 50 + b"{}" + b"]}" * 50, ["nested too deeply"]),
         (b'{"prompt": "bl\xe5b\xe6r"}', ["not UTF-8", "byte 15"]),
         (b"\xff\xfe{\x00}\x00", ["not UTF-8"]),
     ],
@@ -177,3 +185,64 @@ def test_quoted_names_are_short_and_printable():
     assert safe_quote("a\nb") == "a\ufffdb"
     assert len(safe_quote("x" * 1000)) == 65
     assert json_path(["files", 0, "data"]) == "files[0].data"
+    assert safe_quote("x" * 64) == "x" * 64 and safe_quote("x" * 65) == "x" * 64 + "…"
+
+
+def test_a_path_of_more_than_eight_steps_is_shortened():
+    """Eight are shown with all of them, a ninth as dots."""
+    eight = ["a", 1, "b", 2, "c", 3, "d", 4]
+
+    assert json_path(eight) == "a[1].b[2].c[3].d[4]"
+    assert json_path([*eight, "e"]) == "a[1].b[2].c[3].d[4]…"
+
+
+@pytest.mark.parametrize(
+    "value", [10**20 - 1, -(10**20 - 1), 1e300, True, None, "\U0001f600", {"\U0001f600": ["x" * 70_000]}]
+)
+def test_values_at_the_limits_have_no_problem(value):
+    """The largest integers, characters outside of the first plane, and a string of several pieces."""
+    assert find_problems([value]) == []
+
+
+@pytest.mark.parametrize("value", [10**20, -(10**20), float("inf"), "x" * 70_000 + "\ud800", {"x\ud800": 1}, {1: 2}])
+def test_values_beyond_the_limits_have_one(value):
+    """Wherever it stands; the second entry of a list as well as the last piece of a string."""
+    [problem] = find_problems({"a": [1, [value]]})
+
+    assert problem.field.startswith("a[1][0]")
+
+
+def nested(depth, value):
+    for _ in range(depth):
+        value = [value]
+
+    return value
+
+
+def test_a_hundred_levels_are_allowed_in_values_from_anywhere():
+    """An empty list at the deepest of them is a level, too; so it is in what Claude answers."""
+    assert find_problems(nested(100, 1)) == [] and len(find_problems(nested(100, []))) == 1
+    assert find_unencodable(nested(100, 1)) is None and "nested too deeply" in str(find_unencodable(nested(101, 1)))
+
+
+def test_a_number_of_an_answer_that_no_json_can_hold_is_named():
+    """Beside others, at any depth; digits without end are one that Python can write."""
+    assert find_unencodable({"a": [1.5, 10**400, "x", None]}) is None
+    for number in (float("nan"), float("-inf")):
+        assert find_unencodable({"a": [1.5, {"b": number}]}) == "is a number that is out of range"
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("```json\n{}\n```", "{}"),
+        (" \n``` JSON \r\n[1,\n2]\r\n```\n", "[1,\n2]"),
+        ("```\n{}```", "{}"),
+        ("{}", "{}"),
+        ("See ```json\n{}\n```", "See ```json\n{}\n```"),
+        ("```yaml\na: 1\n```", "```yaml\na: 1\n```"),
+    ],
+)
+def test_a_code_fence_around_the_whole_text_is_taken_off(text, content):
+    """One of JSON or of no language; any other text stays as it is."""
+    assert strip_fence(text) == content

@@ -18,6 +18,7 @@ from claude_relay.core.templates import (
     MAX_BYTES,
     Compiled,
     Variables,
+    missing_problems,
     parse_reference,
     read_variables,
     unused_warning,
@@ -157,6 +158,27 @@ def test_a_variable_of_2_mib_is_refused_and_the_whole_body_is_bounded() -> None:
     assert time.thread_time() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("{{a}}", 3),
+        ("<{{a}}>", 5),
+        ("{{{{{{a}}", 5),
+        ("{{missing|default}}", 0),
+        ("{{missing|def}}.", 1),
+        ("æ{{a}}", 4),
+    ],
+)
+def test_the_bytes_of_variables_and_of_the_text_beside_them_count(text: str, size: int) -> None:
+    """A value of its own counts as one inside a text does; as many as the limit are taken, and none more."""
+    body = Compiled({"prompt": text, "metadata": ["{{a}}", {"b": "{{n}}"}]})
+    given = variables(a="øx", n=[1, None])
+
+    assert body.fill(given, limit=size + 3 + 8).missing in ((), ("missing",))
+    with pytest.raises(InvalidRequest, match=f"more than {size + 10} bytes"):
+        body.fill(given, limit=size + 10)
+
+
 @pytest.mark.parametrize("unit", ["{{a|", "{{", "{{a", "{{a|{", "{", "{{a|x}"])
 def test_a_hostile_template_is_read_in_linear_time(unit: str) -> None:
     """1 MiB of beginnings of placeholders takes no more than a moment."""
@@ -216,3 +238,39 @@ def test_the_hash_of_what_a_caller_wrote_leaves_out_empty_fields_also_in_the_opt
     kept = {**written, "metadata": {"maxTokens": 5}}
     assert written_hash({**written, "metadata": {"maxTokens": "5"}}) != written_hash(kept)  # the caller's own data
     assert written_hash({**written, "options": "none"}) != written_hash(written)
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        (1.0, 1, True),
+        ("2.5", 2.5, True),
+        ("1e3", 1000, True),
+        ("2.5", 2, False),
+        ("2.5", "2.6", False),
+        ("nan", "inf", False),
+        ("1e400", "-1e400", False),
+        ("x", "y", False),
+        (True, 1, False),
+    ],
+)
+def test_the_hash_of_a_number_is_that_of_its_value_in_each_notation(one: object, other: object, same: bool) -> None:
+    """As in `Fields.number`; what is no number has the hash of its text, and raises nothing."""
+    for place in (lambda value: {"priority": value}, lambda value: {"options": {"temperature": value}}):
+        assert (written_hash(place(one)) == written_hash(place(other))) is same
+
+
+def test_a_missing_variable_is_named_with_the_template_and_the_columns_that_it_may_be_one_of() -> None:
+    """A column that is there and empty is not misspelt; of many columns ten are shown."""
+    columns = [f"c{number}" for number in range(11)]
+
+    def texts(name: str, **how: object) -> list[str]:
+        return [f"{each.field}: {each.problem}" for each in missing_problems([name], at="rows[0]", **how)]  # type: ignore[arg-type]
+
+    assert texts("a", reference="t@1") == ["rows[0].a: is missing: the template t@1 needs it"]
+    assert texts("a", reference="") == ["rows[0].a: is missing: the template needs it"]
+    assert texts("c1", reference="", columns=columns) == ["rows[0].c1: is missing: the template needs it"]
+    [text] = texts("a", reference="", columns=columns)
+    assert text.endswith(", and the row's columns are c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 …")
+    [text] = texts("a", reference="", columns=columns[:10])
+    assert text.endswith("c8, c9")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import wire
-from claude_relay.core.jobs.job import JOB_STATES, Job, State
+from claude_relay.core.jobs.job import JOB_STATES, UNFINISHED, Job, State
 from tests.support.builders import a_completion
 
 JOB = Job(
@@ -30,6 +31,26 @@ def failure() -> dict[str, object]:
 
 def webhook_body(body: dict[str, Any], **options: Any) -> dict[str, Any] | None:
     return wire.webhook_body(body, size=len(wire.encode(body)), **options)
+
+
+@pytest.mark.parametrize(
+    ("mode", "lane", "calls", "done", "failed"),
+    [
+        ("live", "live", 1, None, None),
+        ("batch", "batch", 1, 0.25, 0.5),
+        ("batch", "batch", 0, 0.25, 0.0),
+        ("auto", "live", 1, 0.0, 0.0),
+    ],
+)
+def test_a_saving_is_named_where_a_batch_was_possible(
+    mode: str, lane: str, calls: int, done: float | None, failed: float | None
+) -> None:
+    """A call that failed in a batch has cost half; one that was made live, or not at all, has saved nothing."""
+    job = replace(JOB, mode=mode, lane=lane, calls=calls, cost_usd=0.5)
+    common: dict[str, Any] = {"metadata": None, "warnings": (), "ack_url": None, "now": 0.0}
+
+    assert wire.success_body(job, a_completion(saved_usd=0.25), **common).get("savedUsd") == done
+    assert wire.failure_body(job, partial="", **common).get("savedUsd") == failed
 
 
 def test_success_keys_stand_in_the_contracts_order() -> None:
@@ -150,6 +171,12 @@ def test_a_body_over_the_limit_is_cut_and_has_the_result_url(text: str, limit: i
 @given(st.text(st.characters()))
 def test_no_text_breaks_the_encoding(text: str) -> None:
     json.loads(wire.encode({"a": text}))
+
+
+def test_a_job_is_unfinished_until_its_run_has_an_outcome() -> None:
+    """The job that carries the callback of a collection makes no call, and is neither."""
+    assert set(UNFINISHED) == {State.QUEUED, State.HELD, State.RUNNING, State.BATCHED}
+    assert set(JOB_STATES) - set(UNFINISHED) == {State.COMPLETED, State.FAILED, State.CANCELLED}
 
 
 def test_every_state_has_one_of_the_four_public_words_and_is_listed_under_it() -> None:

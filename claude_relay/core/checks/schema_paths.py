@@ -1,4 +1,4 @@
-"""Whether a schema rules out a path of a check: a misspelt name is schemas before anything is paid."""
+"""Whether a schema rules out a path of a check: a misspelt name is refused before anything is paid."""
 
 from __future__ import annotations
 

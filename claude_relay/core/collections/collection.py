@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from ...errors import Conflict
+from ..jobs.attempts import DIGITS
 from ..jobs.failure import ErrorType, Failure, Remedy, Repair
 from ..jobs.job import Job, State
 from ..lazy_dataclass import dataclass
@@ -154,8 +155,8 @@ def tally_of(states: Mapping[State, tuple[int, float | None, float | None]]) -> 
         processing=count(State.RUNNING, State.BATCHED),
         completed=count(State.COMPLETED),
         failed=count(State.FAILED, State.CANCELLED),
-        cost_usd=round(sum(costs), 10) if costs else None,
-        saved_usd=round(sum(savings), 10) if savings else None,
+        cost_usd=round(sum(costs), DIGITS) if costs else None,
+        saved_usd=round(sum(savings), DIGITS) if savings else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import field
 from typing import Any
@@ -21,7 +22,7 @@ _CHARSETS = ("utf-8", "windows-1252", "iso-8859-1", "iso-8859-15", "us-ascii")
 _MOST_PROBLEMS = 100
 
 # The module's own limit of a cell is 128 KiB, for the whole process; bodies are bounded before they come here.
-csv.field_size_limit(2**31 - 1)
+csv.field_size_limit(sys.maxsize)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +47,13 @@ def read_csv(data: bytes, *, charset: str | None = None, delimiter: str | None =
     rows: list[dict[str, str]] = []
     starts: list[int] = []
     problems: list[Problem] = []
-    for line, cells in records:
-        if len(rows) + len(problems) >= MAX_ROWS:
+    for index, (line, cells) in enumerate(records):
+        if index >= MAX_ROWS:
             raise too_many_rows()
         if len(cells) == len(columns):
             rows.append(dict(zip(columns, cells, strict=True)))
             starts.append(line)
             continue
-        index = len(rows) + len(problems)
         problems.append(Problem(field=f"rows[{index}]", problem=_width(len(cells), len(columns), index + 1, line)))
         if len(problems) == _MOST_PROBLEMS:
             break
@@ -99,17 +99,16 @@ def _delimiter(text: str, given: str | None) -> str:
         if given.lower() not in DELIMITERS:
             raise InvalidRequest.at("delimiter", "must be a comma, a semicolon or tab")
         return DELIMITERS[given.lower()]
-    counts = dict.fromkeys(",;\t", 0)
-    quoted = False
+    marks, quoted = "", False
     for char in text:
         if char == '"':
             quoted = not quoted
         elif not quoted and char in "\r\n":
             break
-        elif not quoted and char in counts:
-            counts[char] += 1
+        elif not quoted and char in ",;\t":
+            marks += char
 
-    return max(counts, key=lambda mark: counts[mark])
+    return max(",;\t", key=marks.count)
 
 
 def _records(lines: Any) -> Iterator[tuple[int, list[str]]]:

@@ -25,6 +25,8 @@ LAST = ("requestId", "status", "error", "costUsd")
 CHECKS = ("checksFailed", "failedChecks")
 #: Base64 characters from which a value is looked at as the content of a file, and of its beginning.
 _MIN_FILE, _FILE_START = 512, 1_368
+#: 1e-999999999 is as short as 0.1, and would be a cell of a gigabyte.
+_MAX_EXPONENT = 400
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -74,14 +76,13 @@ class Columns:
     def __init__(self, inputs: Sequence[str]) -> None:
         self._inputs = tuple(inputs)
         self._fields: dict[str, None] = {}
-        self._texts = self._checked = False
-        self._answers = 0
+        self._answered = self._texts = self._checked = False
 
     def observe(self, body: Mapping[str, Any] | None) -> None:
         """Take the fields of one answer into account."""
         if body is None or body.get("status") != "completed":
             return
-        self._answers += 1
+        self._answered = True
         self._checked = self._checked or "checks" in body
         if isinstance(value := body.get("json"), dict):
             self._fields.update(dict.fromkeys(flatten(value)))
@@ -124,7 +125,7 @@ class Columns:
     def _answer_columns(self) -> tuple[str, ...]:
         fields = ("json",) if self._too_many else tuple(self._fields)
 
-        return (*fields, "response") if self._texts or not self._answers else fields
+        return (*fields, "response") if self._texts or not self._answered else fields
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -150,14 +151,21 @@ def cell(value: Any, form: CsvForm) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, WrittenNumber):
-        return format(Decimal(value.text), "f").replace(".", form.decimal)
+        return _digits(value.text).replace(".", form.decimal)
     if isinstance(value, (int, float)):
-        text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e15 else str(value)
+        text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e16 else str(value)
         text = text.removesuffix(".0").replace(".", form.decimal)
         return f"'{text}" if form.bom and isinstance(value, int) and _MISREAD.fullmatch(text) else text
     text = value if isinstance(value, str) else encode_as_written(value)
 
     return f"'{text}" if form.bom and _MISREAD.fullmatch(text.strip()) else _safe(text)
+
+
+def _digits(written: str) -> str:
+    """A number without its exponent; as it was written where that means more zeros than any float has."""
+    exponent = written.lower().partition("e")[2]
+
+    return written if exponent and abs(int(exponent)) > _MAX_EXPONENT else format(Decimal(written), "f")
 
 
 def _safe(text: str) -> str:

@@ -168,12 +168,11 @@ def read_rows(fields: Fields, table: Table | None, *, required: bool) -> tuple[K
     which, items = (Kind.JOBS, jobs) if jobs is not None else (Kind.ROWS, rows) if rows is not None else (None, [])
     if which is None and required and not fields.notes.problems:
         fields.problem("rows", "is required: 1 to 10,000 objects with the variables of a template; or jobs")
-    if items and len(items) > MAX_ROWS:
-        name = which.value if which else "rows"
-        fields.problem(name, too_many_rows().problems[0].problem)
-    columns = dict.fromkeys(key for row in (items or ()) if which is Kind.ROWS and isinstance(row, dict) for key in row)
+    if which is not None and len(items) > MAX_ROWS:
+        fields.problem(which.value, too_many_rows().problems[0].problem)
+    columns = dict.fromkeys(key for row in items if which is Kind.ROWS and isinstance(row, dict) for key in row)
 
-    return which, Table(rows=items or [], columns=tuple(columns))
+    return which, Table(rows=items, columns=tuple(columns))
 
 
 def hash_of(head: Mapping[str, Any], rows: Sequence[Any]) -> str:

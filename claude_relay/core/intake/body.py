@@ -93,7 +93,7 @@ def parse(
 
     notes = Diagnostics(form=form)
     fields = Fields(body, notes)
-    messages, prompt_length = read_messages(fields)
+    messages, texts = read_messages(fields)
     webhook_url = read_url(fields, "webhookUrl", context)
     failure_webhook_url = read_url(fields, "failureWebhookUrl", context)
     webhook_headers = read_headers(fields)
@@ -137,7 +137,7 @@ def parse(
         body_hash=body_hash(fields.clean),
         request=request,
         model=options["model"],
-        prompt_length=prompt_length,
+        prompt_length=sum(map(len, texts)),
         webhook_url=webhook_url,
         webhook_empty="webhookUrl" in body and webhook_url is None,
         failure_webhook_url=failure_webhook_url,

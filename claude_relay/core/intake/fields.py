@@ -85,7 +85,7 @@ class Fields:
             return None
         value: str | None = self._typed(name, str, "a string in quotes")
         if value is not None and max_length is not None and len(value) > max_length:
-            self._invalid(name, f"is too long: {len(value):,} characters, the maximum is {max_length:,}")
+            self.problem(name, f"is too long: {len(value):,} characters, the maximum is {max_length:,}")
             return None
 
         return value
@@ -96,7 +96,7 @@ class Fields:
             return None
         value = self.string(name)
         if value is not None and not pattern.fullmatch(value):
-            self._invalid(name, f"must be {rule}")
+            self.problem(name, f"must be {rule}")
             return None
 
         return value
@@ -107,7 +107,7 @@ class Fields:
             return None
         value = self.string(name)
         if value is not None and value not in words:
-            self._invalid(name, f"must be one of {', '.join(words)}, not “{safe_quote(value)}”")
+            self.problem(name, f"must be one of {', '.join(words)}, not “{safe_quote(value)}”")
             return None
 
         return value
@@ -120,15 +120,15 @@ class Fields:
         if isinstance(value, str):
             value = self._numeral(name, value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self._invalid(name, f"must be {expected}, not {kind(value)}")
+            self.problem(name, f"must be {expected}, not {kind(value)}")
             return None
         if abs(value) > _MAX_NUMBER:
-            self._invalid(name, f"must be {expected}: this number is too large")
+            self.problem(name, f"must be {expected}: this number is too large")
             return None
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # 4096.0 and 4096 are the same to JSON, so they are to the hash
         if (integer and not isinstance(value, int)) or not low <= value <= high:
-            self._invalid(name, f"must be {expected}, not {value}")
+            self.problem(name, f"must be {expected}, not {value}")
             return None
 
         self.clean[name] = value
@@ -160,7 +160,8 @@ class Fields:
         if not (unknown := set(self._values).difference(names)):
             return
         others, names = [name for name in self._values if name in unknown], tuple(names)
-        for name in others[:MAX_WARNINGS]:
+        shown = len(others) if len(others) <= MAX_WARNINGS else MAX_WARNINGS - 1
+        for name in others[:shown]:
             here = self.path(safe_quote(name))
             right = suggest(name, tuple(meant or ()), slips=False)
             if right and meant and self.given(name) is not None:
@@ -175,14 +176,14 @@ class Fields:
                 self.notes.warn(f"{here} was ignored: it is only read as {elsewhere[place]}")
             else:
                 self.notes.warn(f"{here} is not a known field and was ignored")
-        if len(others) > MAX_WARNINGS:
-            self.notes.warn(f"{len(others) - MAX_WARNINGS:,} more unknown fields were ignored")
+        if more := others[shown:]:
+            self.notes.warn(f"{len(more):,} more unknown fields were ignored")
 
     def _typed(self, name: str, expected: type, words: str) -> Any:
         if self._values.get(name) is None or (value := self.given(name)) is None:
             return None
         if not isinstance(value, expected):
-            self._invalid(name, f"must be {words}, not {kind(value)}")
+            self.problem(name, f"must be {words}, not {kind(value)}")
             return None
 
         self.clean[name] = value
@@ -195,11 +196,6 @@ class Fields:
             self.notes.warn(f"{self.path(name)} was a string (“{safe_quote(text)}”) and was read as a number")
 
         return float(text) if re.search(r"[.eE]", text) else int(text)
-
-    def _invalid(self, name: str, text: str) -> None:
-        """Add a problem, and take the value out of `clean`."""
-        self.clean.pop(name, None)
-        self.problem(name, text)
 
 
 def kind(value: object) -> str:

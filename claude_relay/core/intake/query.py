@@ -14,7 +14,6 @@ from ..jobs.failure import ErrorType
 from ..jobs.job_filter import JobFilter
 from ..text.durations import parse_duration
 from .body import parse_options
-from .passthrough import PASSTHROUGH
 from .times import rfc_3339
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 MAX_LIMIT = 500
 _YES, _NO = (True, "true", "True", "1"), (None, False, "", "false", "False", "0")
 _DAY_OR_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?", re.ASCII)
+_LIMIT = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
 def parse_limit(limit: str | int | None, *, default: int) -> int:
@@ -32,7 +32,7 @@ def parse_limit(limit: str | int | None, *, default: int) -> int:
     if limit is None or limit == "":
         return default
     if isinstance(limit, str):
-        limit = int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= 6 else 0
+        limit = int(limit) if _LIMIT.fullmatch(limit) else 0
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidRequest.at("limit", f"must be a whole number from 1 to {MAX_LIMIT}")
 
@@ -72,13 +72,14 @@ def parse_time_or_age(field: str, text: str | None, *, now: float, end: bool = F
 
 def _day_or_month(text: str) -> tuple[float, float] | None:
     """The beginning of a day (`2026-01-15`) or month (`2026-01`) in UTC, and that of the next one."""
-    if not _DAY_OR_MONTH.fullmatch(text):
+    match = _DAY_OR_MONTH.fullmatch(text)
+    if match is None:
         return None
     try:
-        start = datetime.strptime(text, "%Y-%m-%d" if len(text) > 7 else "%Y-%m").replace(tzinfo=timezone.utc)
+        start = datetime.strptime(text, "%Y-%m-%d" if match[1] else "%Y-%m").replace(tzinfo=timezone.utc)
     except ValueError:
         return None
-    length = 1 if len(text) > 7 else calendar.monthrange(start.year, start.month)[1]
+    length = 1 if match[1] else calendar.monthrange(start.year, start.month)[1]
 
     return start.timestamp(), start.timestamp() + length * 86_400.0
 
@@ -154,12 +155,12 @@ def parse_retry_options(options: Any, intake: IntakeContext, *, now: float) -> d
     parsed, _ = parse_options(options, now=now, context=intake)
 
     chosen = {name: value for name, value in parsed.items() if name in options}
-    if any(name in options for name in PASSTHROUGH) and "raw" in parsed:
-        chosen["raw"] = parsed["raw"]
-    if "raw" in options:
-        chosen.setdefault("raw", {})  # an empty `raw` replaces the stored one
-        if "model" in (options["raw"] or {}):
-            chosen["model"] = parsed["model"]
+    if "raw" in parsed:
+        chosen["raw"] = parsed["raw"]  # also where an option beside `raw` has made it
+    elif "raw" in options:
+        chosen["raw"] = {}  # replaces the stored one
+    if "model" in (options.get("raw") or {}):
+        chosen["model"] = parsed["model"]
 
     return chosen
 

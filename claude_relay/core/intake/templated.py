@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -180,12 +181,17 @@ def _normal(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
+    """The number that a string or a float stands for; any other value as it is."""
+    if not isinstance(value, (str, float)):
+        return value
     try:
-        number = float(value) if isinstance(value, (str, int, float)) else value
+        number = float(value)
     except ValueError:
         return value
+    if not math.isfinite(number):
+        return value
 
-    return int(number) if isinstance(number, float) and number.is_integer() else number
+    return int(number) if number.is_integer() else number
 
 
 def _given(value: Any) -> Any:

@@ -63,7 +63,7 @@ def rfc_3339(text: str) -> float:
     match = _RFC_3339.fullmatch(text)
     if not match:
         raise ValueError(f"must be a time such as {_EXAMPLE}")
-    day, minute, second, fraction, zulu, sign, hours, minutes = match.groups()
+    day, minute, second, fraction, zulu, sign = match.groups()[:6]
     if not zulu and not sign:
         raise ValueError(f"must have a time zone, as in {_EXAMPLE}")
     try:
@@ -71,11 +71,12 @@ def rfc_3339(text: str) -> float:
         moment = datetime.strptime(f"{day} {minute}:{min(int(second), 59):02d}", "%Y-%m-%d %H:%M:%S")
     except ValueError:
         raise ValueError("is not an existing time: check the day and the hour") from None
-    if int(second) > 60 or int(hours or 0) > 23 or int(minutes or 0) > 59:
+    hours, minutes = (int(match[7]), int(match[8])) if sign else (0, 0)
+    if int(second) > 60 or hours > 23 or minutes > 59:
         raise ValueError("is not an existing time: check the seconds and the time zone")
 
-    offset = (int(hours or 0) * 60 + int(minutes or 0)) * 60 * (-1 if sign == "-" else 1)
-    seconds = calendar.timegm(moment.timetuple()) + max(0, int(second) - 59) - offset
+    offset = (hours * 60 + minutes) * 60
+    seconds = calendar.timegm(moment.timetuple()) + max(0, int(second) - 59) + (offset if sign == "-" else -offset)
 
     return seconds + float(f"0.{fraction or 0}")
 

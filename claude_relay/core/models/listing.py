@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from ..lazy_dataclass import dataclass
@@ -71,7 +72,7 @@ def newest(models: Sequence[Model], line: str) -> Model | None:
     """The newest active model of a line."""
     offered = [model for model in models if model.line == line and model.lifecycle == "active"]
     if all(model.created_at for model in offered):
-        return max(offered, key=lambda model: model.created_at or 0.0, default=None)
+        return max(offered, key=attrgetter("created_at"), default=None)
 
     # A release date may be unknown (an epoch value); the list itself has the latest first.
     return offered[0] if offered else None

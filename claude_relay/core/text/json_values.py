@@ -82,7 +82,7 @@ def _walk(value: object) -> Iterator[tuple[Path, object]]:
         for key, child in opened[-1]:
             path.append(key)
             yield path, child
-            if child and isinstance(child, (dict, list)):
+            if isinstance(child, (dict, list)):
                 opened.append(_entries(child))
                 break
             path.pop()

@@ -220,7 +220,7 @@ class _BadNumber(Exception):
         while (at := text.find(self._written, at + 1)) >= 0:
             bare = text[after:at].replace("\\\\", "").replace('\\"', "")
             quotes, after = quotes + bare.count('"'), at
-            around = text[max(0, at - 1) : at] + text[at + len(self._written) : at + len(self._written) + 1]
+            around = text[at - 1 : at] + text[at + len(self._written) : at + len(self._written) + 1]
             if quotes % 2 == 0 and not any(char.isalnum() or char in "+-." for char in around):
                 break
         if at < 0:
