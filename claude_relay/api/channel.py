@@ -15,7 +15,7 @@ import socket
 import time
 from typing import Any
 
-from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.channel import HTTPChannel
 from waitress.task import WSGITask
 from waitress.utilities import BadRequest, build_http_date
 
@@ -28,6 +28,7 @@ from .event_streams import ENVIRON as STREAM
 from .event_streams import StreamOpener
 from .framing import JsonErrorTask, RequestParser
 from .limits import network_of
+from .stream_connection import StreamConnection
 
 _READ = 65_536
 
@@ -140,37 +141,6 @@ def _http_date(second: int) -> str:
     return text
 
 
-class StreamConnection:
-    """Implements `event_streams.Connection`: the rest of a response, written by the thread of the streams."""
-
-    def __init__(self, channel: Any, *, chunked: bool) -> None:
-        self._channel, self._chunked = channel, chunked
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that wait to be sent."""
-        return int(self._channel.total_outbufs_len)
-
-    @property
-    def connected(self) -> bool:
-        """Whether the client is still there."""
-        return bool(self._channel.connected and not self._channel.will_close)
-
-    def send(self, data: bytes) -> None:
-        """Send a part. It never waits, as the buffer's limit is far above what a stream lets gather."""
-        with contextlib.suppress(ClientDisconnected, OSError):  # the client, or at a stop the server's loop
-            self._channel.write_soon(b"%X\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-            self._channel.server.pull_trigger()
-
-    def close(self) -> None:
-        """End the response, and with it the connection."""
-        with contextlib.suppress(ClientDisconnected, OSError):
-            if self._chunked:
-                self._channel.write_soon(b"0\r\n\r\n")
-            self._channel.close_when_flushed = True
-            self._channel.server.pull_trigger()
-
-
 class Channel(HTTPChannel):
     """A connection whose incomplete requests are bounded, and whose heads are checked before their bodies are read."""
 
@@ -185,6 +155,8 @@ class Channel(HTTPChannel):
     discarding = False
     #: Whether it carries a stream, which another thread writes.
     streaming = False
+    #: Whether its response waits for the store, which releases it.
+    deferring = False
 
     def __init__(
         self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: dict[int, Any] | None = None
@@ -204,8 +176,8 @@ class Channel(HTTPChannel):
 
     @property
     def settled(self) -> bool:
-        """Whether it waits for bytes of its client and nothing else: see `EventLoop`."""
-        return self.evictable and not self.will_close
+        """Whether it waits for bytes of its client or for the store, and nothing else: see `EventLoop`."""
+        return not self.will_close and (self.deferring or self.evictable)
 
     @property
     def is_counted(self) -> bool:
@@ -234,20 +206,44 @@ class Channel(HTTPChannel):
         except ResponseDeferred:
             request = self.requests[0]
             request.close()  # its body was read
+            self.deferring = True
             request.deferred.store(functools.partial(self._settle, request.deferred))
 
     def send_deferred(self) -> None:
-        """Send the response that was deferred: in the main loop."""
-        super().service()
-        if self.connected:
-            self.handle_write()
+        """
+        Send the response that was deferred, in the main loop; or have the app answer again.
+
+        The usual one is sent from here: waitress would make a task, a buffer and one more round of the loop for it.
+        """
+        self.deferring = False
+        self.server.event_loop.touch(self._fileno)
+        deferred: DeferredResponse = self.requests[0].deferred
+        if not deferred.content:
+            self.server.add_task(self)
+        elif deferred.closes or len(self.requests) > 1 or self.total_outbufs_len or not self.connected:
+            super().service()
+            if self.connected:
+                self.handle_write()
+        else:
+            self._send_at_once(deferred.content)
+
+    def _send_at_once(self, content: bytes) -> None:
+        """End the only request of a connection whose buffers are empty."""
+        with self.requests_lock:
+            self.requests.clear()
+        self.last_activity = time.time()
+        try:
+            sent = self.send(content)
+        except OSError:
+            self.will_close = True
+            return
+        if sent < len(content) and self.connected:
+            self.write_soon(content[sent:])
 
     def _settle(self, deferred: DeferredResponse, outcome: Outcome) -> None:
         """In the thread of the store's writer: the response may leave, or the app answers again."""
-        if deferred.settle(outcome):
-            self.server.trigger.release(self)
-        else:
-            self.server.add_task(self)
+        deferred.settle(outcome)
+        self.server.trigger.release(self)
 
     def evict(self) -> None:
         """Close the connection in the next round of the main loop."""

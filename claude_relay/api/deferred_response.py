@@ -33,14 +33,11 @@ class DeferredResponse:
         self.content = b""
         self.closes = False
 
-    def settle(self, outcome: Outcome) -> bool:
-        """Note what became of the job; whether the response may leave."""
+    def settle(self, outcome: Outcome) -> None:
+        """Note what became of the job; without content the app has to answer again."""
         self.store = None
-        if isinstance(outcome, Accepted) and not outcome.duplicate:
-            return True
-        self.outcome, self.content = outcome, b""
-
-        return False
+        if not isinstance(outcome, Accepted) or outcome.duplicate:
+            self.outcome, self.content = outcome, b""
 
     def accepted(self) -> Accepted | None:
         """The outcome of which the app answers; None where it is not known yet. Raises its error."""

@@ -335,6 +335,9 @@ class ReadTransaction(
 
     #: The damage of rows that were left out of what was read.
     skipped: list[Damaged]
+    #: Whether the store refuses a new job whose owner used the requestId before: its function, which need not look,
+    #: then runs again without this.
+    refuses_used_ids: bool
 
     @property
     def now(self) -> float: ...

@@ -104,8 +104,10 @@ class Submitter:
 
     def _look_ahead(self, reads: ReadTransaction, submissions: Sequence[Submission], owner: str) -> None:
         for submission in submissions:
-            _existing_job(reads, submission, owner)
-            if name := submission.request.get("continueFrom"):
+            name = submission.request.get("continueFrom")
+            if name or not reads.refuses_used_ids:
+                _existing_job(reads, submission, owner)
+            if name:
                 reads.find(name, owner)
 
     @transaction(ahead=_look_ahead)
@@ -124,7 +126,9 @@ class Submitter:
         self, tx: Transaction, submission: Submission, owner: str, new_id: str | None = None
     ) -> tuple[Accepted | RelayError, bool]:
         """Add a job unless it exists; returns the result, and whether a new job may start at once."""
-        if (existing := _existing_job(tx, submission, owner)) is not None:
+        # A conversation may be refused, and then there is no INSERT that would refuse a used id.
+        look = not tx.refuses_used_ids or submission.request.get("continueFrom")
+        if look and (existing := _existing_job(tx, submission, owner)) is not None:
             return existing, False
 
         try:

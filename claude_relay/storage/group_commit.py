@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ..errors import StoreUnavailable
 from ..ports import Ahead, Transaction
 from .folding import fold
+from .sql.announcements import announced
 from .sql.insert_buffer import InsertBuffer, NewRows
-from .sql.lookahead import NOW, FetchedRows, Lookup, has_key
-from .sql.reads import Reads
+from .sql.lookahead import FetchedRows, Lookup, has_key
 from .sql.writes import Writes
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ _FADE = 0.9
 _BUSY, _LONGEST = 0.003, 0.02
 #: The rows of `tallies`, and the parts of `costs`, are folded after this many commits of a process.
 _FOLD_EVERY, _COMMITS_A_PART = 256, 64
+#: Groups in which each id is looked up, after one that failed: repeats come together, and each would cost two runs.
+_CAREFUL = 64
 
 
 class Session(Protocol):
@@ -51,6 +53,8 @@ class Session(Protocol):
 
     #: The database's errors for refused rows: the group is then run again to find the function they belong to.
     constraint_errors: tuple[type[BaseException], ...]
+    #: Whether new jobs are refused, as by a constraint, where a requestId was used before; not after `savepoint`.
+    refuses_used_ids: bool
 
     def begin(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """
@@ -122,7 +126,7 @@ class GroupCommitWriter:
         self._wakeup.acquire()
         self._last_group = 1
         self._crowd = 1.0  # the largest of the last groups, of which older ones count less
-        self._groups = 0
+        self._groups = self._careful_until = 0
         self._name = uuid.uuid4().hex[:12]
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._thread.start()
@@ -162,7 +166,8 @@ class GroupCommitWriter:
         patient: bool,
         ahead: Ahead | None,
     ) -> None:
-        lookups = () if ahead is None else announced(ahead, self._cipher)
+        refuses = self._refuses_used_ids
+        lookups = () if ahead is None else announced(ahead, self._cipher, refuses_used_ids=refuses)
         with self._lock:  # nothing is queued after the writer was told to stop
             if self._closed:
                 raise StoreUnavailable("the store is closed: this process is stopping")
@@ -170,6 +175,10 @@ class GroupCommitWriter:
             self._urgent += not patient
             if len(self._queue) >= self._wake_at or (self._yielding and not patient and self._wake_at < math.inf):
                 self._wake()
+
+    @property
+    def _refuses_used_ids(self) -> bool:
+        return self._session.refuses_used_ids and self._groups >= self._careful_until
 
     @property
     def closed(self) -> bool:
@@ -252,6 +261,7 @@ class GroupCommitWriter:
         try:
             outcomes = self._transact_or_recover(group, self._execute)
         except _GroupFailed:
+            self._careful_until = self._groups + _CAREFUL
             try:
                 outcomes = self._transact_or_recover(group, self._execute_in_savepoint)
             except BaseException as exc:
@@ -288,6 +298,7 @@ class GroupCommitWriter:
             fetched.put(lookups, rows)
             new_jobs = InsertBuffer(session.run, session.add, fetched, part=self._part())
             tx = Writes(new_jobs.run_after_flush, now, self._cipher, new_jobs, self._prefetcher(new_jobs, fetched))
+            tx.refuses_used_ids = together and self._refuses_used_ids
             outcomes = [execute(work, tx, new_jobs) for work, *_ in group]
             try:
                 new_jobs.flush_rest()
@@ -349,19 +360,6 @@ class GroupCommitWriter:
         session.release()
 
         return value, None
-
-
-def announced(ahead: Ahead, cipher: HeaderCipher) -> Sequence[Lookup]:
-    """The look-ups that a use case announces: it runs without a database, and its statements are recorded."""
-    lookups: list[Lookup] = []
-
-    def record(sql: str, args: Sequence[Any]) -> Rows:
-        lookups.append((sql, tuple(args)))
-        return ()
-
-    ahead(Reads(record, NOW, cipher))
-
-    return lookups
 
 
 class _Result:

@@ -12,18 +12,29 @@ import pytest
 
 from claude_relay.api import event_loop
 from claude_relay.api.connections import ConnectionLimits
+from claude_relay.api.deferred_response import ENVIRON
 from claude_relay.api.serve import listen
 from claude_relay.config import Settings
+from claude_relay.services import Accepted, Outcome
 from tests.support.eventually import eventually
 from tests.support.live_api import connect
 
 _HEAD = b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "
 
 
+_LONG_ANSWER = 2**22
+
+#: The stored submits of `app` that wait for their commit.
+stored: list[Callable[[Outcome], None]] = []
+
+
 def app(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
-    """Answers at once."""
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
+    """Answers at once, a POST once its commit is done, and one of /long at length."""
+    answer = b"x" * _LONG_ANSWER + b"ok" if environ["PATH_INFO"] == "/long" else b"ok"
+    start_response("200 OK", [("content-length", str(len(answer)))])
+    if environ["REQUEST_METHOD"] == "POST":
+        environ[ENVIRON].store = stored.append
+    return [answer]
 
 
 @pytest.fixture
@@ -76,6 +87,38 @@ def test_a_round_asks_those_connections_only_in_which_something_happens(
                 answer += clients[0].recv(1_000)
 
     assert loop.asked - before <= 4 * rounds  # the listener, the pipe of the threads, and this connection
+
+
+def test_connections_that_wait_for_a_commit_are_not_asked(
+    server: Any, clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round costs nothing for 120 submits that wait for the disk; each is answered, and the connection serves on."""
+    loop = server.event_loop
+    stored.clear()
+    for path in (b"/", b"/long"):
+        for client in clients if path == b"/" else clients[:1]:
+            client.sendall(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" % path)
+        wanted = len(clients) if path == b"/" else 1
+        eventually(lambda wanted=wanted: loop.round(0.01) or len(stored) == wanted)  # type: ignore[func-returns-value, misc]
+        for _ in range(3):
+            loop.round(0.0)
+        before = loop.asked
+        for _ in range(20):
+            loop.round(0.0)
+        assert loop.asked - before <= 2 * 20  # the listener, and the pipe of the threads
+
+        for done in stored[:]:
+            done(Accepted(job=None))  # type: ignore[arg-type]
+        stored.clear()
+        for client in clients[:wanted]:
+            client.setblocking(False)
+            answer = bytearray()
+            while not answer.endswith(b"ok"):
+                loop.round(0.01)
+                with contextlib.suppress(BlockingIOError):
+                    answer += client.recv(2**16)
+            assert len(answer) > (_LONG_ANSWER if path == b"/long" else 0)
+            client.setblocking(True)
 
 
 def channels(server: Any) -> list[Any]:

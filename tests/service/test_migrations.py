@@ -135,7 +135,11 @@ def other_tables(store: Store) -> Iterator[None]:
 
     def rename(old: str, new: str) -> None:
         sql = f"ALTER TABLE jobs RENAME COLUMN {old} TO {new}"
-        store.write(lambda tx: tx._run(sql, ()))  # type: ignore[attr-defined]
+        if isinstance(store, SqliteStore):  # by another connection: SQLite renames it in this one's trigger, too
+            with contextlib.closing(apsw.Connection(str(store._path))) as other:
+                other.execute(sql)
+        else:
+            store.write(lambda tx: tx._run(sql, ()))  # type: ignore[attr-defined]
 
     rename("flow", "stream")
     try:

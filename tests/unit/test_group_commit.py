@@ -20,6 +20,7 @@ class CountingSession:
     """A session that counts the functions of each commit, and can block in the middle of one."""
 
     constraint_errors = ()
+    refuses_used_ids = False
 
     def __init__(self) -> None:
         self.commits: list[int] = []

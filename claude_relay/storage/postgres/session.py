@@ -81,6 +81,7 @@ class Session:
     """Implements `group_commit.Session`. `connect` opens a connection; without a `clock` the server's is used."""
 
     constraint_errors: tuple[type[BaseException], ...] = (psycopg.IntegrityError, psycopg.DataError)
+    refuses_used_ids = False  # the look-ups cost no trip
 
     def __init__(self, connect: Callable[[], Connection], where: str, clock: Callable[[], float] | None) -> None:
         self._connect = connect

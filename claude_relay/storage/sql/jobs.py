@@ -77,7 +77,7 @@ _RUNNING_CALLS = """
 SELECT j.request_id, j.owner, j.grp, c.model, c.worker, c.started_at, c.first_byte_at, c.text_length,
        j.cancel_requested_at IS NOT NULL, j.id
 FROM jobs j /* index: jobs_running */ JOIN calls c ON c.job_id = j.id AND c.number = j.calls
-WHERE j.state = 'running' AND (? IS NULL OR j.owner = ?) ORDER BY c.started_at LIMIT ?"""
+WHERE j.state = 'running' AND (? IS NULL OR j.owner = ?) ORDER BY c.started_at, j.id LIMIT ?"""
 # The newest ones first, and of those the owner's, so that the work is bounded for a small owner, too.
 _FINISHED = """
 SELECT finished_at, run_started_at, state, cost_usd FROM (

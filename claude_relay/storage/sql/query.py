@@ -30,6 +30,7 @@ class QueryBase:
         self._run = run
         self._now = now
         self._cipher = cipher
+        self.refuses_used_ids = False
         #: Damage of rows that were left out: a write transaction notes it.
         self.skipped: list[Damaged] = []
 

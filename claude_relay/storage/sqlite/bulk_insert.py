@@ -26,6 +26,7 @@ from .statements import may_keep
 _VIEW = "new_jobs"
 _COLUMNS = [f"{table}_{name}" for table, names in TABLES.items() for name in names]
 _COLUMNS += [f"tallies_{name}" for name in tallies.COLUMNS]
+_COLUMNS += ["refuse_used_id"]
 _CONTENT = records.REQUEST.index("request")
 _NO_NUMBER = (None,) * len(tallies.COLUMNS)
 
@@ -36,13 +37,21 @@ def prepare(connection: apsw.Connection) -> None:
         connection.execute(sql)
 
 
-def insert(connection: apsw.Connection, new: Sequence[NewRows], numbers: Sequence[Sequence[Any]] = ()) -> None:
+def insert(
+    connection: apsw.Connection,
+    new: Sequence[NewRows],
+    numbers: Sequence[Sequence[Any]] = (),
+    *,
+    refuse_used_ids: bool = False,
+) -> None:
     """
     Insert those jobs, and rows of `tallies`, of which there are no more; all or none.
 
-    Outside of a transaction they are on disk when this returns.
+    With `refuse_used_ids` none, with a constraint error, also where a purged job of the owner had one of the
+    requestIds, as the unique index has it for jobs. Outside of a transaction they are on disk when this returns.
     """
-    rows = ((*job, number) for job, number in zip_longest(new, numbers, fillvalue=_NO_NUMBER))
+    refuse = (int(refuse_used_ids),)
+    rows = ((*job, number, refuse) for job, number in zip_longest(new, numbers, fillvalue=_NO_NUMBER))
     values = tuple(chain.from_iterable(chain.from_iterable(rows)))
     connection.execute(_insert(len(new)), values, can_cache=may_keep(request[_CONTENT] for _, request, _ in new))
 
@@ -51,7 +60,9 @@ def _definitions() -> Iterator[str]:
     yield f"CREATE TEMP VIEW {_VIEW} AS SELECT {', '.join(f'NULL AS {name}' for name in _COLUMNS)}"
     # A long request is UTF-8 as bytes; of a text this makes no copy.
     content = "NEW.requests_request"
-    parts = [
+    used = "SELECT 1 FROM main.tombstones WHERE request_id = NEW.jobs_request_id AND owner = NEW.jobs_owner"
+    parts = [f"SELECT RAISE(ABORT, 'the requestId was used') WHERE NEW.refuse_used_id AND EXISTS ({used});"]
+    parts += [
         f"INSERT INTO main.{table} ({records.columns(names)}) VALUES ("
         + records.columns(names, f"NEW.{table}_").replace(f"{content},", f"CAST({content} AS TEXT),")
         + ");"

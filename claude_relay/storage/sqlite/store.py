@@ -7,7 +7,6 @@ One thread writes (`group_commit`), and one commit is one fsync. Reads use other
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import logging
 import os
@@ -28,7 +27,7 @@ from ..sql import tallies
 from ..sql.lookahead import Lookup, is_time
 from ..sql.reads import Reads
 from . import backup, bulk_insert, free_space, integrity, log_check
-from .connection import BUSY_TIMEOUT, connect
+from .connection import BUSY_TIMEOUT, connect, exclusive
 from .errors import corrupt, misfit, translate, translating
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
@@ -199,7 +198,7 @@ class SqliteStore:
                 f"there is no store at {path} yet. Start the relay (claude-relay serve), or name another: RELAY_STORE."
             )
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with _exclusive(path):
+        with exclusive(path):
             integrity.check_before_open(path)
             # Created here for its mode, which SQLite copies to -wal and -shm. The umask decides about group access.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o660))
@@ -248,6 +247,7 @@ class _Session:
 
     waited = staticmethod(float)  # zero
     constraint_errors: tuple[type[BaseException], ...] = (apsw.ConstraintError,)
+    refuses_used_ids = True
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class _Session:
         self._path = path
         self._reserve = reserve
         self._checkpointed = 0  # pages written up to the last checkpoint
-        self._begun = False
+        self._begun, self._refuses = False, True
         self._run = runner(connection)
         self._clock = clock
         self._at = 0.0
@@ -273,7 +273,7 @@ class _Session:
         The time of a transaction is then read before it has the lock. A clock step that another process handles between
         the two (milliseconds; seconds if the other one writes for long) is not applied to it.
         """
-        self._begun = False
+        self._begun, self._refuses = False, True
         self._at = self._clock()
 
         try:
@@ -294,7 +294,7 @@ class _Session:
             self.run(tallies.insert(len(numbers)), [value for row in numbers for value in row])
             numbers = ()
         if rest:
-            bulk_insert.insert(self._connection, rest, numbers)
+            bulk_insert.insert(self._connection, rest, numbers, refuse_used_ids=self._refuses)
         if self._begun:
             self._connection.execute("COMMIT")
 
@@ -307,6 +307,7 @@ class _Session:
 
     def savepoint(self) -> None:
         self._begin()
+        self._refuses = False
         self._connection.execute("SAVEPOINT one")
 
     def rollback_to(self) -> None:
@@ -322,7 +323,7 @@ class _Session:
 
     def add(self, new: Sequence[NewRows]) -> None:
         self._begin()
-        bulk_insert.insert(self._connection, new)
+        bulk_insert.insert(self._connection, new, refuse_used_ids=self._refuses)
 
     def try_recover(self, fault: BaseException, *, paid: bool) -> bool:
         """On a full disk, drop the disk reserve for a result that was paid for."""
@@ -386,14 +387,3 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
 def _run_script(connection: apsw.Connection, sql: str) -> None:
     for _ in connection.execute(sql):
         pass
-
-
-@contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Let one process at a time create and migrate: the switch to WAL does not wait for a busy file."""
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o660)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
