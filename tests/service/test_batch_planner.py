@@ -210,3 +210,31 @@ def test_workers_hear_at_once_of_a_job_that_leaves_its_batch_for_a_live_call(
 
     assert notifier.notified == ([] if way == "never made" else [(entry.job.id,)])
     relay.close()
+
+
+@pytest.mark.parametrize("way", ["refused", "throttled", "halved", "never made", "results lost", "empty"])
+def test_a_batch_that_is_over_is_claimed_by_no_worker_again(relay: Relay, clock: Clock, way: str) -> None:
+    """CASES M7: however it ended; its jobs are called live or wait for another batch. A refused one goes as two."""
+    wait_for_a_batch(relay, 1 if way == "refused" else 5)
+    relay.batches.plan("w")
+    batch = taken(relay)
+    if way in ("refused", "halved"):
+        relay.batches.mark_create_refused(batch, a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL))
+    elif way == "throttled":
+        relay.batches.mark_create_refused(batch, a_failure(remedy=Remedy.THROTTLE, retry_after=60.0))
+    elif way == "empty":
+        relay.batches.mark_empty(batch)
+    else:
+        sent = relay.batches.sending(batch, [entry.item.custom_id for entry in relay.batches.contents(batch)])
+        if way == "never made":
+            relay.batches.mark_not_created(sent)
+        else:
+            relay.batches.mark_results_lost(relay.batches.mark_created(sent, a_status()), a_failure())
+
+    halves = {"planned": 2} if way == "halved" else {}
+    assert relay.queries.overview()["batches"] == {"planned": 0, "creating": 0, "created": 0, "ended": 0} | halves
+    clock.advance(DAY)
+    rest = [relay.batches.claim_due("w") for _ in range(3)]
+    counts = sorted(each.count for each in rest if each is not None)
+    assert counts == ([2, 3] if way == "halved" else [])
+    assert all(each.give_up_at == batch.give_up_at and each.planned_at == batch.planned_at for each in rest if each)
