@@ -308,3 +308,21 @@ def test_the_status_shows_the_shifted_time(relay: Relay, machine: Machine) -> No
 
     assert due == pytest.approx(machine.wall + 600)
     assert str(relay.queries.status(JobRef(request_id="r"))["waitingFor"]).startswith("due ")
+
+
+def test_all_else_is_the_store_s_own(machine: Machine, tmp_path: Path) -> None:
+    """Its check, also the deep one, and its backup."""
+    store = SqliteStore(tmp_path / "relay.db", clock=lambda: machine.wall)
+    relay = Relay(store, QuietNotifier(), Policy(), read_clocks=machine.clocks, rng=random.Random(1))
+    relay.submit(a_submission("r"))
+    relay.backup(tmp_path / "copy.db")
+    copy = a_relay(tmp_path / "copy.db", machine)
+    assert copy.queries.status(JobRef(request_id="r"))["status"] == "pending"
+    assert copy.queries.check() is None
+    copy.close()
+
+    asked: list[bool] = []
+    store.check = lambda *, deep=False: asked.append(deep) or "a fault"  # type: ignore[method-assign, func-returns-value]
+    assert (relay.queries.check(), relay.queries.check(deep=True)) == ("a fault", "a fault")
+    assert asked == [False, True]
+    relay.close()

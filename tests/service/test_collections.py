@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from claude_relay.core.collections.csv_output import CsvForm
+from claude_relay.core.collections.intake import parse_collection
 from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.deliveries.destination import Destination
 from claude_relay.core.jobs.job_filter import JobFilter
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Busy, Conflict, InvalidRequest, NotFound
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
-from tests.support.collections import C, add, callbacks, create, finish
+from tests.support.collections import CONTEXT, C, add, callbacks, create, finish
 
 
 @pytest.fixture
@@ -557,3 +559,53 @@ def test_a_close_that_is_repeated_under_its_key_is_the_same_close(relay: Relay, 
     assert relay.collections.close(C, key="k") is True
     with pytest.raises(Conflict):
         relay.collections.close(C, key="other")
+
+
+def test_jobs_of_a_collection_may_continue_earlier_ones(store: Store, relay: Relay, clock: Clock) -> None:
+    """Each its own; one that continues none beside them has none."""
+    for name in ("a", "b"):
+        relay.submit(a_submission(name, request={"prompt": f"say {name}"}, webhook_url=None))
+        relay.execution.complete(relay.execution.claim("w", limit=1)[0], a_completion(f"answer {name}"))
+    jobs = [{"prompt": "more", "continueFrom": "a"}, {"prompt": "new"}, {"prompt": "more", "continueFrom": "b"}]
+    create(relay, clock, template=None, rows=None, jobs=jobs)
+    claimed = {each.job.row: each for each in relay.execution.claim("w", limit=3)}
+
+    turns = {row: [turn.request["prompt"] for turn in relay.execution.history(each)] for row, each in claimed.items()}
+    assert turns == {1: ["say a"], 2: [], 3: ["say b"]}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "may_continue", "problem"),
+    [("ended", False, "lacks the scope read"), ("none", True, "none"), ("waits", True, "waiting")],
+)
+def test_a_job_of_a_collection_that_cannot_continue_is_refused_with_its_number(
+    relay: Relay, clock: Clock, earlier: str, may_continue: bool, problem: str
+) -> None:
+    """And nothing of the collection is stored; `onInvalid: fail` does not change that."""
+    relay.submit(a_submission("ended", webhook_url=None))
+    relay.execution.complete(relay.execution.claim("w", limit=1)[0], a_completion())
+    relay.submit(a_submission("waits", webhook_url=None))
+    body = {"collectionId": "c", "onInvalid": "fail",
+            "jobs": [{"prompt": "new"}, {"prompt": "more", "continueFrom": earlier}]}  # fmt: skip
+    request = parse_collection(body, now=clock(), context=CONTEXT)
+    with pytest.raises(InvalidRequest) as caught:
+        relay.collections.create(request, CONTEXT, now=clock(), may_continue=may_continue)
+
+    [found] = caught.value.problems
+    assert "jobs[1]" in str(vars(found)) and "continueFrom" in found.field and problem in found.problem
+    with pytest.raises(NotFound):
+        relay.collections.show(C)
+
+
+def test_a_redelivery_to_a_receiver_that_fails_is_tried_at_once(store: Store, relay: Relay, clock: Clock) -> None:
+    """As one of a single job: the operator has reason to believe that it answers again."""
+    create(relay, clock, 1)
+    finish(relay)
+    callbacks(relay, 410)
+    later = Destination(name="https://hook.example", failures=8, slowed_at=clock(), not_before=clock() + 3600)
+    store.write(lambda tx: tx.save_destination(later))
+    assert relay.deliveries.claim("w", limit=1) == []
+
+    relay.collection_actions.redeliver(C)
+    clock.advance(1)
+    assert callbacks(relay)[0]["generation"] == 1

@@ -216,3 +216,9 @@ def test_a_batch_asks_a_model_that_is_there_too(relay: Relay, clock: Clock) -> N
     assert one.request is not None
     assert (one.job.model, one.request.request["options"]["model"]) == (SONNET, SONNET)
     assert "raw" not in one.request.request["options"]
+
+
+def test_a_gateway_s_own_name_of_a_model_is_asked_as_it_is(relay: Relay) -> None:
+    """No list of models has it, and none says that it was retired."""
+    submit(relay, model="our-gateway/fast", fallbacks=())
+    assert claim(relay).job.model == "our-gateway/fast"

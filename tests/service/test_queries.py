@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -86,3 +87,18 @@ def test_the_details_of_a_job_whose_request_is_lost_are_shown_without_it(relay: 
         details = relay.queries.job_details(REF, largest=largest)
         assert (details["request"], details["webhookUrl"], details["failureWebhookUrl"]) == (None, None, None)
         assert details["warnings"] == []
+
+
+def test_a_shared_value_is_read_by_every_process(relay: Relay) -> None:
+    """None before any has stored it."""
+    assert relay.queries.shared_value("k") is None
+    relay.maintenance.set_shared("k", {"a": [1]})
+    assert relay.queries.shared_value("k") == {"a": [1]}
+
+
+def test_a_daemon_loads_every_use_case_before_its_first_request(relay: Relay) -> None:
+    """Its threads share one of each, and no request waits for an import."""
+    assert "execution" not in vars(relay)
+    relay.load()
+    cached = {name for name, value in vars(Relay).items() if isinstance(value, functools.cached_property)}
+    assert len(cached) > 20 and cached <= vars(relay).keys()
