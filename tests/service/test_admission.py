@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from claude_relay.core.policy import Policy
-from claude_relay.errors import QueueFull
+from claude_relay.errors import QueueFull, StoreUnavailable
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.admission import Admission
@@ -115,3 +115,13 @@ def test_refusals_of_one_second_share_one_count(
         assert all(isinstance(admission.refusal(1, "a"), QueueFull) for _ in range(10))
         assert counting.reads - before == 2
         seconds.advance(1.0)
+
+
+def test_a_full_disk_refuses_for_a_minute(store: Store) -> None:
+    """No queue is counted for it."""
+    counting = CountingStore(store)
+    admission = Admission(counting, Policy(), disk_problem=lambda: "is full")  # type: ignore[arg-type]
+    refusal = admission.refusal(1, "admin")
+
+    assert isinstance(refusal, StoreUnavailable) and refusal.retry_after == 60
+    assert "The disk is full" in str(refusal) and counting.reads == 0

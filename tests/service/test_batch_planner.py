@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from claude_relay.core.batches import Batch, BatchState
-from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
+from claude_relay.core.jobs.failure import Completion, ErrorType, Failure, Remedy
+from claude_relay.core.money.prices import PriceList
 from claude_relay.core.policy import DAY, Policy
+from claude_relay.core.wire import timestamp
 from claude_relay.ports import BatchStatus, Store
 from claude_relay.services import JobRef, Relay
-from claude_relay.services.batch_planner import MAX_UNSENT
+from claude_relay.services.batch_planner import MAX_UNSENT, next_jobs
 from claude_relay.services.batches import BATCH_LEASE
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
@@ -148,7 +150,10 @@ def test_a_settled_batch_is_purged_with_the_last_of_its_jobs(relay: Relay, store
     entries = relay.batches.contents(first)
     send(relay, second)
     sent = relay.batches.sending(first, [entry.item.custom_id for entry in entries])
-    ended = relay.batches.mark_ended(relay.batches.mark_created(sent, a_status()))
+    created = relay.batches.mark_created(sent, a_status())
+    ended = relay.batches.mark_ended(created)
+    versions = [batch.version for batch in (first, sent, created, ended)]
+    assert versions == [2, 3, 4, 5]  # each change is one, from the plan on
     for entry in entries:
         assert not relay.batches.finish_if_complete(ended)
         relay.batches.record_result(entry, a_completion())
@@ -238,3 +243,93 @@ def test_a_batch_that_is_over_is_claimed_by_no_worker_again(relay: Relay, clock:
     counts = sorted(each.count for each in rest if each is not None)
     assert counts == ([2, 3] if way == "halved" else [])
     assert all(each.give_up_at == batch.give_up_at and each.planned_at == batch.planned_at for each in rest if each)
+
+
+@pytest.mark.parametrize(
+    ("result", "cost"),
+    [
+        (a_completion(cost_usd=0.5, model="claude-haiku-5"), 0.5),
+        (a_failure(usage={"input_tokens": 1, "output_tokens": 0}, cost_usd=0.25, model="claude-haiku-5"), 0.25),
+        (a_failure(), None),
+    ],
+)
+def test_a_result_for_a_job_that_was_cancelled_is_paid_and_changes_nothing_else(
+    relay: Relay, result: Completion | Failure, cost: float | None
+) -> None:
+    """CASES M5: by the model that answered; an item that cost nothing leaves no entry in the sums."""
+    wait_for_a_batch(relay, 1)
+    relay.batches.plan("w")
+    batch = taken(relay)
+    [entry] = relay.batches.contents(batch)
+    send(relay, batch)
+    relay.cancel(JobRef(request_id="r-0"))
+    relay.batches.record_result(entry, result)
+    costs = {row["model"]: row["costUsd"] for row in relay.queries.cost(by="model")["rows"]}
+
+    assert relay.queries.status(JobRef(request_id="r-0"))["status"] == "failed"
+    assert costs.get("claude-haiku-5") == cost
+    assert relay.batches.record_result(entry, result) is None
+
+
+@pytest.mark.parametrize("canceled", [True, False])
+def test_an_item_that_its_batch_did_not_reach_is_called_live(store: Store, clock: Clock, canceled: bool) -> None:
+    """Where the batch was given up for its time; a fault of the item itself is tried in another batch."""
+    relay = Relay(store, QuietNotifier(), Policy(batch_linger=0.0, batch_margin=600.0), rng=random.Random(3))
+    relay.submit(a_submission("r", mode="auto", need_by=clock() + 7200))
+    relay.batches.plan("w")
+    batch = taken(relay)
+    [entry] = relay.batches.contents(batch)
+    send(relay, batch)
+    if canceled:
+        job = relay.batches.record_result(entry, a_failure(), canceled=True)
+    else:
+        job = relay.batches.record_fault(entry.item.custom_id, a_failure())
+
+    assert job is not None and job.lane == ("live" if canceled else "batch")
+    relay.close()
+
+
+def test_no_jobs_are_chosen_for_a_batch_that_may_not_be_sent(relay: Relay, store: Store) -> None:
+    """As many batches wait as may, or the queue stands still."""
+
+    def chosen() -> int:
+        return len(store.read(lambda tx: next_jobs(tx, Policy(batch_linger=0.0, batch_size=5), PriceList(dated=""))))
+
+    wait_for_a_batch(relay, 100)
+    assert chosen() == 5
+    relay.pause()
+    assert chosen() == 0
+    relay.resume()
+    while relay.batches.plan("w") is not None:
+        pass
+    assert chosen() == 0
+
+
+def test_a_throttled_creation_holds_every_batch_back_for_the_time_that_was_named(relay: Relay, clock: Clock) -> None:
+    """Jobs that are called live go on."""
+    wait_for_a_batch(relay, 1)
+    relay.batches.plan("w")
+    relay.batches.mark_create_refused(taken(relay), a_failure(remedy=Remedy.THROTTLE, retry_after=90.0))
+    relay.submit(a_submission("other", mode="batch"))
+    relay.submit(a_submission("live"))
+    [hold] = relay.queries.overview()["holds"]
+    assert (hold["scope"], hold["reason"], hold["until"]) == ("batches", "upstream", timestamp(clock() + 90))
+
+    assert relay.batches.plan("w") is None
+    assert len(relay.execution.claim("w", limit=9)) == 1
+    clock.advance(91)
+    assert relay.batches.plan("w") is not None
+
+
+def test_a_batch_for_which_nobody_waits_is_looked_at_at_once(relay: Relay, clock: Clock) -> None:
+    """To cancel it; one for which others wait keeps its time."""
+    wait_for_a_batch(relay, 2)
+    relay.batches.plan("w")
+    batch = taken(relay)
+    names = [entry.item.custom_id for entry in relay.batches.contents(batch)]
+    created = relay.batches.mark_created(relay.batches.sending(batch, names), a_status())
+    assert created.next_at > clock()
+    relay.cancel(JobRef(request_id="r-0"))
+    assert relay.batches.next_at() == created.next_at
+    relay.cancel(JobRef(request_id="r-1"))
+    assert relay.batches.next_at() == clock()

@@ -311,7 +311,7 @@ def test_the_status_shows_the_shifted_time(relay: Relay, machine: Machine) -> No
 
 
 def test_all_else_is_the_store_s_own(machine: Machine, tmp_path: Path) -> None:
-    """Its check, also the deep one, and its backup."""
+    """Its check, also the deep one, its backup, and what it does with its file."""
     store = SqliteStore(tmp_path / "relay.db", clock=lambda: machine.wall)
     relay = Relay(store, QuietNotifier(), Policy(), read_clocks=machine.clocks, rng=random.Random(1))
     relay.submit(a_submission("r"))
@@ -325,4 +325,13 @@ def test_all_else_is_the_store_s_own(machine: Machine, tmp_path: Path) -> None:
     store.check = lambda *, deep=False: asked.append(deep) or "a fault"  # type: ignore[method-assign, func-returns-value]
     assert (relay.queries.check(), relay.queries.check(deep=True)) == ("a fault", "a fault")
     assert asked == [False, True]
+    cleaned: list[str] = []
+    store.scrub = lambda: cleaned.append("scrub")  # type: ignore[method-assign]
+    store.give_back = lambda limit: bool(cleaned.append(f"{limit} pages"))  # type: ignore[method-assign, func-returns-value]
+    relay.maintenance.scrub()
+    assert cleaned == ["scrub"] and relay.alerts.lost_store() is None
+    relay.submit(a_submission("s", webhook_url=None))
+    relay.cancel(JobRef(request_id="s"))
+    machine.passes(100 * DAY)
+    assert relay.maintenance.purge() == 1 and len(cleaned) == 3
     relay.close()

@@ -8,12 +8,13 @@ import itertools
 import json
 import random
 import threading
+import time
 from typing import Any
 
 import pytest
 
 from claude_relay.core.collections.csv_output import CsvForm
-from claude_relay.core.collections.intake import parse_collection
+from claude_relay.core.collections.intake import parse_collection, parse_more_rows
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.deliveries.destination import Destination
 from claude_relay.core.jobs.job_filter import JobFilter
@@ -22,7 +23,7 @@ from claude_relay.errors import Busy, Conflict, InvalidRequest, NotFound
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
-from tests.support.collections import CONTEXT, C, add, callbacks, create, finish
+from tests.support.collections import CONTEXT, C, add, before_the_next_write, callbacks, create, finish
 
 
 @pytest.fixture
@@ -609,3 +610,72 @@ def test_a_redelivery_to_a_receiver_that_fails_is_tried_at_once(store: Store, re
     relay.collection_actions.redeliver(C)
     clock.advance(1)
     assert callbacks(relay)[0]["generation"] == 1
+
+
+def test_a_collection_that_is_being_purged_is_gone_for_its_readers(relay: Relay, clock: Clock) -> None:
+    """From the first step on: none sees a part of its rows."""
+    create(relay, clock, 40)
+    finish(relay)
+    callbacks(relay)
+    clock.advance(25 * 3600)
+    seen: list[object] = []
+
+    def look() -> None:
+        try:
+            seen.append(relay.collections.show(C))
+        except NotFound:
+            seen.append(None)
+
+    assert relay.maintenance.purge(step_done=look) == 40
+    assert len(seen) > 1 and set(seen) == {None}
+
+
+@pytest.mark.parametrize("by", ["client", "rows"])
+def test_an_open_collection_is_not_closed_under_a_client_that_is_back(
+    store: Store, relay: Relay, clock: Clock, by: str
+) -> None:
+    """Between the look at those without a request for a day and the close: it has closed it, or sends more rows."""
+    create(relay, clock, 1, open=True)
+    clock.advance(25 * 3600)
+    if by == "client":
+        before_the_next_write(store, lambda: relay.collections.close(C, key=None))
+    else:
+        more = parse_more_rows({"rows": [{"text": "more"}]})
+        before_the_next_write(store, lambda: relay.collections._begin_more(C, more, None))
+
+    assert relay.collection_actions.tend() == []
+    assert relay.alerts.claim() is None
+
+
+def test_a_retry_that_another_process_finishes_queues_each_row_once(store: Store, relay: Relay, clock: Clock) -> None:
+    """The upkeep of a worker, while the request that asked for it is at the same rows."""
+    create(relay, clock, 3)
+    finish(relay, 1, 2, 3)
+    relay.collection_actions._clock = lambda: before_the_next_write(store, upkeep) or 0.0  # type: ignore[func-returns-value]
+
+    def upkeep() -> None:
+        relay.collection_actions._clock = time.monotonic
+        clock.advance(60)
+        relay.collection_actions.tend()
+
+    relay.collection_actions.retry(C)
+    assert relay.collections.show(C)["generation"] == 2
+    assert sorted(each.job.row or 0 for each in relay.execution.claim("w", limit=9)) == [1, 2, 3]
+
+
+def test_a_retry_that_is_cancelled_before_its_rows_are_queued_starts_none(
+    store: Store, relay: Relay, clock: Clock
+) -> None:
+    """It ends at once, as one that is cancelled while its rows wait."""
+    create(relay, clock, 3)
+    finish(relay, 1, 2, 3)
+
+    def cancel() -> float:
+        relay.collection_actions._clock = time.monotonic
+        relay.collection_actions.cancel(C)
+        return 0.0
+
+    relay.collection_actions._clock = cancel
+    relay.collection_actions.retry(C)
+    assert relay.execution.claim("w", limit=9) == []
+    assert relay.collections.show(C)["processing"] == 0

@@ -283,3 +283,15 @@ def test_the_dashboard_shows_a_fetched_file_as_it_was_stored(relay: Relay) -> No
     for number in (1, 2, -1):
         with pytest.raises(NotFound):
             relay.dashboard.document(R, number)
+
+
+def test_a_file_is_named_as_its_request_names_it(relay: Relay) -> None:
+    """Else as it was fetched, else by its number."""
+    relay.submit(a_submission("r", request={"prompt": "Hei", "files": [*URLS, {"url": "https://a.example/3"}]}))
+    [claimed] = relay.execution.claim("w", limit=1)
+    for number, name in enumerate(("1.pdf", "other.png", None)):
+        digest = hashlib.sha256(PNG).hexdigest()
+        file = FetchedFile(number=number, media_type="image/png", size=len(PNG), sha256=digest, at=1.0, name=name)
+        relay.fetched_files.keep(claimed, file, PNG, ms=1)
+
+    assert [relay.dashboard.document(R, number).name for number in range(3)] == ["1.pdf", "bilde.png", "file-2"]
