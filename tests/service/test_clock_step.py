@@ -15,7 +15,7 @@ from claude_relay.core.jobs.holds import HoldScope, QueueHold
 from claude_relay.core.jobs.job import Job
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import NotFound
-from claude_relay.ports import WorkerHeartbeat
+from claude_relay.ports import LostStore, WorkerHeartbeat
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
@@ -329,7 +329,11 @@ def test_all_else_is_the_store_s_own(machine: Machine, tmp_path: Path) -> None:
     store.scrub = lambda: cleaned.append("scrub")  # type: ignore[method-assign]
     store.give_back = lambda limit: bool(cleaned.append(f"{limit} pages"))  # type: ignore[method-assign, func-returns-value]
     relay.maintenance.scrub()
-    assert cleaned == ["scrub"] and relay.alerts.lost_store() is None
+    assert cleaned == ["scrub"]
+    gone = LostStore(message="it was removed", since=9.0, command="cp a b", settled=True, responsible=True)
+    store.lost = lambda: gone  # type: ignore[method-assign]
+    found = relay.alerts.lost_store()
+    assert found is not None and found[1] is gone
     relay.submit(a_submission("s", webhook_url=None))
     relay.cancel(JobRef(request_id="s"))
     machine.passes(100 * DAY)

@@ -140,3 +140,20 @@ def test_the_bytes_of_every_step_count_towards_the_limit_of_a_batch(
         counts[batch.id] = batch.count
 
     assert sorted(counts.values()) == [20, 230] and counts[first.id] == 230
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_rows_of_a_paused_group_enter_no_batch_that_has_begun(relay: Relay, clock: Clock, paused: bool) -> None:
+    """It is sent with those that it has; a group that only has limits holds none back."""
+    create(relay, clock, 250, mode="batch")
+    relay.set_group("default", concurrency=1, rate=None)
+    clock.advance(60)
+    first = relay.batches.plan("w")
+    assert first is not None and first.growing
+    if paused:
+        relay.pause("default")
+    while relay.batches.plan("w") is not None:
+        pass
+    batch = relay.batches.claim_due("w")
+
+    assert batch is not None and batch.count == (first.count if paused else 250)

@@ -12,7 +12,7 @@ from claude_relay.core.deliveries import destination as rules
 from claude_relay.core.deliveries.delivery import DeliveryState, Reply
 from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
-from claude_relay.errors import LeaseLost, NotFound
+from claude_relay.errors import Conflict, LeaseLost, NotFound
 from claude_relay.ports import Store
 from claude_relay.services import ClaimedDelivery, JobRef, Relay
 from claude_relay.storage.header_encryption import key_path
@@ -491,3 +491,30 @@ def test_a_slowed_destination_that_does_not_fail_gives_no_delivery_up(relay: Rel
 
     assert relay.deliveries.expire_stalled() == 0
     assert status(relay, "r-1")["status"] == "pending"
+
+
+def test_a_result_without_a_callback_is_sent_to_the_url_that_is_named(relay: Relay, store: Store, clock: Clock) -> None:
+    """It is a delivery like any other, with its id and its first time."""
+    relay.submit(a_submission("r", webhook_url=None))
+    relay.execution.complete(relay.execution.claim("w", limit=1)[0], a_completion())
+    with pytest.raises(Conflict, match="has no webhook"):
+        relay.redeliver(JobRef(request_id="r"))
+    delivery = relay.redeliver(JobRef(request_id="r"), url="https://new.example/y")
+
+    assert (delivery.url, delivery.due_at, delivery.run) == ("https://new.example/y", clock(), 1)
+    [sent] = relay.deliveries.claim("w", limit=1)
+    assert (sent.delivery.id, sent.delivery.url) == (delivery.id, delivery.url)
+
+
+def test_only_the_lease_that_is_named_is_taken_from_a_sender(relay: Relay, clock: Clock) -> None:
+    """One that has sent it, or has it again, keeps it."""
+    answered(relay, "r-1", "r-2")
+    clock.advance(2)
+    first, second = relay.deliveries.claim("w", limit=2)
+    relay.deliveries.record_attempt(first, Reply(status=200))
+    for sent in (first, second):
+        relay.deliveries.reap(sent.delivery, "another token")
+    relay.deliveries.release(first)
+
+    assert status(relay, first.request_id)["status"] == "delivered"
+    assert [each.job_id for each in relay.deliveries.sending()] == [second.delivery.job_id]
