@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
+from claude_relay.core.keys import Scope
 from claude_relay.core.policy import DAY
 from claude_relay.errors import InvalidRequest
 from claude_relay.ports import JobFilter
@@ -141,3 +142,24 @@ def test_an_interrupted_call_without_usage_is_of_unknown_cost(relay: Relay) -> N
 
     assert rows(relay, "key") == {"admin": (2, 0.5, 1)}
     assert relay.queries.cost(by="key")["total"]["unpricedCalls"] == 1
+
+
+def test_a_key_that_spends_more_today_than_in_the_week_before_is_listed(relay: Relay, clock: Clock) -> None:
+    """The seven days before today; a key that is new, or has a budget, is none."""
+    relay.keys.add("bounded", frozenset({Scope.SUBMIT}), daily_budget_usd=100.0)
+    for owner, days, usd in (
+        ("before", 8, 1.0),
+        ("first", 7, 1.0),
+        ("last", 1, 2.0),
+        ("more", 3, 6.0),
+        ("bounded", 1, 1),
+    ):
+        clock.advance(-days * DAY)
+        a_job(relay, owner, usd)
+        clock.advance(days * DAY)
+    assert relay.dashboard.runaways() == ()
+    for owner in ("before", "first", "last", "more", "bounded", "new"):
+        a_job(relay, owner, 6.0)
+
+    listed = {each.key: (each.today_usd, each.week_usd) for each in relay.dashboard.runaways()}
+    assert listed == {"first": (6.0, 1.0), "last": (6.0, 2.0)}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from claude_relay.core.jobs.failure import PartialResponse
+from claude_relay.core.policy import DAY
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.queries import Queries
@@ -102,3 +103,16 @@ def test_a_daemon_loads_every_use_case_before_its_first_request(relay: Relay) ->
     relay.load()
     cached = {name for name, value in vars(Relay).items() if isinstance(value, functools.cached_property)}
     assert len(cached) > 20 and cached <= vars(relay).keys()
+
+
+def test_a_clock_that_is_a_year_behind_the_newest_job_is_a_fault(relay: Relay, clock: Clock) -> None:
+    """The newest of all counts; without a job, a time of this program's life is believed."""
+    assert relay.queries.clock_problem() is None
+    relay.submit(a_submission("old"))
+    clock.advance(366 * DAY)
+    assert relay.queries.clock_problem() is None
+    relay.submit(a_submission("new"))
+    clock.advance(-366 * DAY)
+    assert relay.queries.clock_problem() is None
+    clock.advance(-1)
+    assert "the store's newest job is of 2028" in (relay.queries.clock_problem() or "")

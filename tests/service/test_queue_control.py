@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import InvalidRequest
 from claude_relay.ports import Store
-from claude_relay.services import Relay
+from claude_relay.services import JobRef, Relay
 from claude_relay.services.queue_control import MAX_CONCURRENCY
 from tests.support.builders import Clock, QuietNotifier, a_failure, a_submission
+from tests.support.collections import C, callbacks, create
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,28 @@ def test_a_resume_lets_a_call_be_tried_although_nothing_could_be_reached(relay: 
     relay.resume()
     assert relay.queries.overview()["holds"] == []
     assert len(relay.execution.claim("w", limit=2)) == 2
+
+
+def test_workers_hear_at_once_of_a_job_or_a_callback_that_is_to_go_again(store: Store, clock: Clock) -> None:
+    """A retry by the job's id, so that it is claimed without a sweep."""
+    notifier = QuietNotifier()
+    relay = Relay(store, notifier, Policy(delivery_delay=0.0))
+    create(relay, clock, 2)
+    relay.submit(a_submission("r"))
+    for claimed in relay.execution.claim("w", limit=9):
+        relay.execution.fail(claimed, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+    callbacks(relay)
+    ref = JobRef(request_id="r")
+
+    def heard(act: Callable[[], object]) -> list[tuple[str, ...]]:
+        notifier.notified.clear()
+        act()
+        return notifier.notified
+
+    job_id = store.read(lambda tx: tx.find("r", None)[0].id)
+    assert heard(lambda: relay.redeliver(ref)) == [()]
+    assert heard(lambda: relay.retry(ref)) == [(job_id,)]
+    assert heard(lambda: relay.collection_actions.redeliver(C)) == [()]
+    assert heard(lambda: relay.collection_actions.retry(C)) == [()]
+    assert heard(lambda: relay.collection_actions.cancel(C)) == [()]
+    assert heard(lambda: relay.destinations.send_sample("https://hook.example/x", owner="admin")) == [()]
