@@ -9,6 +9,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -698,3 +699,46 @@ def test_the_failure_of_an_invalid_row_is_acknowledged_where_it_is_called_back(
     if each:
         relay.acks.ack(failure["ackUrl"].rpartition("/")[2])
         assert relay.queries.status(JobRef(request_id="c:2"))["acked"] is not None
+
+
+def test_two_requests_that_store_at_once_are_told_when_to_come_back(store: Store, relay: Relay, clock: Clock) -> None:
+    """The same collection in five seconds, more rows of one in two; both are then stored as a whole."""
+    waits: list[float | None] = []
+
+    def busy(act: Callable[[], object]) -> None:
+        with pytest.raises(Busy) as caught:
+            act()
+        waits.append(caught.value.retry_after)
+
+    def beside(act: Callable[[], object]) -> Callable[..., Any]:
+        real = relay.collections._rows._add_piece
+
+        def add_piece(*args: Any) -> Any:
+            relay.collections._rows._add_piece = real  # type: ignore[method-assign]
+            busy(act)
+            return real(*args)
+
+        return add_piece
+
+    relay.collections._rows._add_piece = beside(lambda: create(relay, clock, 2, open=True))  # type: ignore[method-assign]
+    create(relay, clock, 2, open=True)
+    relay.collections._rows._add_piece = beside(lambda: add(relay, clock, 1, 9))  # type: ignore[method-assign]
+    add(relay, clock, 1, 5)
+    before_the_next_write(store, lambda: create(relay, clock, 1, collectionId="other"))
+    busy(lambda: create(relay, clock, 1, collectionId="other"))
+
+    assert waits == [5, 2, 5]
+    assert relay.collections.show(C)["total"] == 3
+
+
+def test_an_open_collection_without_a_template_takes_jobs_only(relay: Relay, clock: Clock) -> None:
+    """A row needs a template; after the first jobs there is no other kind, either."""
+    create(relay, clock, template=None, rows=None, open=True)
+    with pytest.raises(InvalidRequest, match="made without a template"):
+        add(relay, clock, 1)
+    more = parse_more_rows({"jobs": [{"prompt": "Hei"}]})
+    relay.collections.add_rows(C, more, CONTEXT, key=None, now=clock())
+    with pytest.raises(InvalidRequest, match="made with jobs"):
+        add(relay, clock, 1)
+
+    assert relay.collections.show(C)["total"] == 1

@@ -148,6 +148,7 @@ def test_a_key_that_spends_more_today_than_in_the_week_before_is_listed(relay: R
     """The seven days before today; a key that is new, or has a budget, is none."""
     relay.keys.add("bounded", frozenset({Scope.SUBMIT}), daily_budget_usd=100.0)
     for owner, days, usd in (
+        ("unpriced", 2, None),
         ("before", 8, 1.0),
         ("first", 7, 1.0),
         ("last", 1, 2.0),
@@ -158,7 +159,7 @@ def test_a_key_that_spends_more_today_than_in_the_week_before_is_listed(relay: R
         a_job(relay, owner, usd)
         clock.advance(days * DAY)
     assert relay.dashboard.runaways() == ()
-    for owner in ("before", "first", "last", "more", "bounded", "new"):
+    for owner in ("unpriced", "before", "first", "last", "more", "bounded", "new"):
         a_job(relay, owner, 6.0)
 
     listed = {each.key: (each.today_usd, each.week_usd) for each in relay.dashboard.runaways()}
