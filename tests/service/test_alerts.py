@@ -494,3 +494,19 @@ def test_a_store_that_is_lost_is_an_alert_with_the_command_that_saves_it() -> No
     assert found is not None
     alert, rescue = found
     assert alert.kind == "store_gone" and (alert.command, alert.since, rescue) == (gone.command, 9.0, gone)
+
+
+@pytest.mark.parametrize(
+    ("model", "successor"),
+    [("claude-sonnet-4-5", "claude-sonnet-5-5"), ("claude-sonnet-5-5", None), ("claude-other-4-5", None)],
+)
+def test_the_alert_for_a_retiring_model_names_the_newest_of_its_line(
+    relay: Relay, clock: Clock, model: str, successor: str | None
+) -> None:
+    """Not the model itself, and none of another line."""
+    models = [{"id": model, "retiresAt": "2027-01-31T00:00:00Z"}]
+    relay.maintenance.set_shared("models", {"fetchedAt": clock.now, "models": models})
+    relay.submit(a_submission("r", model=model))
+    [alert] = relay.alerts.evaluate()
+
+    assert f"let the callers use {successor or 'a current model'}" in f"{alert.message} {alert.command}"

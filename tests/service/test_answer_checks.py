@@ -155,3 +155,14 @@ def test_a_repair_may_use_all_that_the_cost_limit_leaves(
     limited = replace(claimed.request, max_cost_usd=0.01 + least + spare)
 
     assert answer(relay, replace(claimed, request=limited), BAD).state is state
+
+
+@pytest.mark.parametrize("cost", [0.01, None])
+def test_a_cost_that_is_not_known_forbids_no_repair(relay: Relay, clock: Clock, cost: float | None) -> None:
+    """Of the answer, or of another call: without a price nothing of it is counted."""
+    submit(relay)
+    claimed = claim(relay, clock)
+    limited = replace(claimed, request=replace(claimed.request, max_cost_usd=0.01))
+
+    done = a_completion(text=BAD, json=json.loads(BAD), cost_usd=cost)
+    assert relay.execution.complete(limited, done).state is State.QUEUED

@@ -333,3 +333,19 @@ def test_a_batch_for_which_nobody_waits_is_looked_at_at_once(relay: Relay, clock
     assert relay.batches.next_at() == created.next_at
     relay.cancel(JobRef(request_id="r-1"))
     assert relay.batches.next_at() == clock()
+
+
+def test_jobs_of_a_paused_group_enter_no_batch(relay: Relay) -> None:
+    """A group that only has limits holds none back: a batch is no call of it."""
+    relay.submit(a_submission("paused", mode="batch", group="paused"))
+    relay.submit(a_submission("limited", mode="batch", group="limited"))
+    relay.pause("paused")
+    relay.set_group("limited", concurrency=1, rate=None)
+    batch = relay.batches.plan("w")
+    assert batch is not None
+    assert [entry.job.request_id for entry in relay.batches.contents(batch)] == ["limited"]
+
+    relay.resume("paused")
+    batch = relay.batches.plan("w")
+    assert batch is not None
+    assert [entry.job.request_id for entry in relay.batches.contents(batch)] == ["paused"]

@@ -742,3 +742,20 @@ def test_an_open_collection_without_a_template_takes_jobs_only(relay: Relay, clo
         add(relay, clock, 1)
 
     assert relay.collections.show(C)["total"] == 1
+
+
+def test_the_callback_of_an_invalid_row_that_was_added_survives_the_death_of_its_process(
+    relay: Relay, clock: Clock
+) -> None:
+    """As of one that came with its collection: the repeated request sends what was left."""
+    create(relay, clock, 1, each=True, onInvalid="fail", open=True)
+    request = parse_more_rows({"rows": [{"other": "b"}]})
+    rows_store = relay.collections._rows
+    real, rows_store.announce_invalid = rows_store.announce_invalid, lambda identity: 1 / 0  # type: ignore[assignment]
+    with pytest.raises(ZeroDivisionError):
+        relay.collections.add_rows(C, request, CONTEXT, key="k", now=clock())
+    rows_store.announce_invalid = real  # type: ignore[method-assign]
+    assert callbacks(relay) == []
+
+    assert relay.collections.add_rows(C, request, CONTEXT, key="k", now=clock()).duplicate
+    assert [body["requestId"] for body in callbacks(relay)] == ["c:2"]

@@ -112,7 +112,12 @@ def test_long_overload_lets_all_who_wait_turn_and_who_was_never_tried_too(relay:
         assert relay.maintenance.apply_fallbacks() == []
         clock.advance(31)
     relay.execution.fail(claim(relay), overloaded())
-    assert [job.model for job in relay.maintenance.apply_fallbacks()] == [OPUS, OPUS]
+    notifier = relay.maintenance._context.notifier
+    assert isinstance(notifier, QuietNotifier)
+    notifier.notified.clear()
+    switched = relay.maintenance.apply_fallbacks()
+    assert [job.model for job in switched] == [OPUS, OPUS]
+    assert notifier.notified == [tuple(job.id for job in switched)]  # workers hear of them at once
 
     held = claim(relay)
     assert held.job.model == OPUS

@@ -133,6 +133,7 @@ def test_workers_hear_at_once_of_a_job_or_a_callback_that_is_to_go_again(store: 
     job_id = store.read(lambda tx: tx.find("r", None)[0].id)
     assert heard(lambda: relay.redeliver(ref)) == [()]
     assert heard(lambda: relay.retry(ref)) == [(job_id,)]
+    assert heard(lambda: relay.cancel(ref)) == [()]
     assert heard(lambda: relay.collection_actions.redeliver(C)) == [()]
     assert heard(lambda: relay.collection_actions.retry(C)) == [()]
     assert heard(lambda: relay.collection_actions.cancel(C)) == [()]
