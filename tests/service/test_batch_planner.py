@@ -349,3 +349,41 @@ def test_jobs_of_a_paused_group_enter_no_batch(relay: Relay) -> None:
     batch = relay.batches.plan("w")
     assert batch is not None
     assert [entry.job.request_id for entry in relay.batches.contents(batch)] == ["paused"]
+
+
+def test_an_item_is_read_for_its_own_batch_until_its_result_is_there(relay: Relay) -> None:
+    """Not for another batch, and not under a name that no item has."""
+    wait_for_a_batch(relay, 6)
+    relay.batches.plan("w")
+    relay.batches.plan("w")
+    first, second = taken(relay), taken(relay)
+    entry = relay.batches.contents(first)[0]
+    name = entry.item.custom_id
+    send(relay, first)
+    found = relay.batches.content(first, name)
+    assert found is not None and found.item == entry.item
+    assert relay.batches.content(second, name) is None and relay.batches.content(first, "none") is None
+    assert (relay.batches.batch_of(name), relay.batches.batch_of("none")) == (first.id, None)
+
+    relay.batches.record_result(entry, a_completion())
+    assert relay.batches.content(first, name) is None and relay.batches.batch_of(name) == first.id
+
+
+def test_polls_without_news_are_counted_until_there_are_news(relay: Relay, clock: Clock) -> None:
+    """In the present state; those in a row that missed the batch apart, which one that finds it ends."""
+    wait_for_a_batch(relay, 1)
+    relay.batches.plan("w")
+    batch = taken(relay)
+    sent = relay.batches.sending(batch, [entry.item.custom_id for entry in relay.batches.contents(batch)])
+    lost = relay.batches.mark_create_unknown(sent, a_failure())
+    looked = relay.batches.reschedule_poll(lost, missed=True)
+    created = relay.batches.mark_created(looked, a_status())
+    missed = relay.batches.reschedule_poll(relay.batches.reschedule_poll(created, missed=True), missed=True, detail="x")
+    there = relay.batches.reschedule_poll(missed)
+    ended = relay.batches.mark_ended(relay.batches.reschedule_poll(there, missed=True))
+
+    polls = [(each.looks, each.misses) for each in (lost, looked, created, missed, there, ended)]
+    assert polls == [(0, 0), (1, 1), (0, 0), (2, 2), (3, 0), (0, 0)]
+    assert (missed.detail, there.detail) == ("x", "x")
+    assert clock() < created.next_at < there.next_at and there.worker is None
+    assert ended.ended_at == clock()

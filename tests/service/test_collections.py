@@ -759,3 +759,18 @@ def test_the_callback_of_an_invalid_row_that_was_added_survives_the_death_of_its
 
     assert relay.collections.add_rows(C, request, CONTEXT, key="k", now=clock()).duplicate
     assert [body["requestId"] for body in callbacks(relay)] == ["c:2"]
+
+
+@pytest.mark.parametrize("by", ["client", "upkeep"])
+def test_a_collection_whose_rows_have_ended_calls_back_when_it_is_closed(relay: Relay, clock: Clock, by: str) -> None:
+    """Whoever closes it: nothing else would end it."""
+    create(relay, clock, 2, open=True)
+    finish(relay)
+    assert callbacks(relay) == []
+    if by == "client":
+        relay.collections.close(C, key=None)
+    else:
+        clock.advance(25 * 3600)
+        assert relay.collection_actions.tend() == ["c"]
+
+    assert [(body["total"], body["completed"]) for body in callbacks(relay)] == [(2, 2)]

@@ -394,3 +394,14 @@ def test_of_named_jobs_only_those_that_may_start_are_claimed(relay: Relay, store
     ids = [job.id for job in store.read(lambda tx: tx.jobs(JobFilter())) if job.request_id != "not named"]
 
     assert claim(relay, ids=ids) == ["first", "second"]
+
+
+def test_each_change_of_a_job_is_a_version_of_it(relay: Relay, clock: Clock) -> None:
+    """From its submission on; two that begin with the same one exclude each other."""
+    versions = [relay.submit(a_submission("r")).job.version]
+    [claimed] = relay.execution.claim("w", limit=1)
+    versions += [claimed.job.version, relay.execution.fail(claimed, a_failure(retry_after=60.0)).version]
+    versions.append(relay.cancel(JobRef(request_id="r")).version)
+    versions.append(relay.retry(JobRef(request_id="r")).version)
+
+    assert versions == [1, 2, 3, 4, 5]
