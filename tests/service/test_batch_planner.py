@@ -387,3 +387,20 @@ def test_polls_without_news_are_counted_until_there_are_news(relay: Relay, clock
     assert (missed.detail, there.detail) == ("x", "x")
     assert clock() < created.next_at < there.next_at and there.worker is None
     assert ended.ended_at == clock()
+
+
+def test_a_batch_that_is_split_keeps_the_first_part(relay: Relay, clock: Clock) -> None:
+    """The others are batches of their own, sent as soon; an item that is in none of them is dropped when it is sent."""
+    wait_for_a_batch(relay, 5)
+    relay.batches.plan("w")
+    batch = taken(relay)
+    a, b, c, d, e = (entry.item.custom_id for entry in relay.batches.contents(batch))
+    kept = relay.batches.split(batch, [[a, b], [c], [d, "none"], []])
+    parts = [taken(relay), taken(relay)]
+
+    assert (kept.count, sorted(part.count for part in parts)) == (2, [1, 1])
+    assert {relay.batches.batch_of(name) for name in (c, d)} == {part.id for part in parts}
+    assert relay.batches.claim_due("w") is None
+    relay.batches.sending(kept, [a, b])
+    assert {entry.item.custom_id for entry in relay.batches.contents(kept)} == {a, b}
+    assert relay.batches.content(kept, e) is None
