@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_a_full_disk_refuses_for_a_minute(store: Store) -> None:
 
 def test_a_prepared_job_takes_one_place_of_the_queue(store: Store) -> None:
     """As one that is submitted; without a place it is left to `submit`, which says why it is refused."""
-    relay = Relay(store, QuietNotifier(), Policy(max_queue=2))
+    relay = Relay(store, QuietNotifier(), Policy(max_queue=2), rng=random.Random(1))
     submit(relay, "admin", "first")
     assert relay.prepare_submit(a_submission(), owner="admin", now=1.0) is not None
     submit(relay, "admin", "second")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def next_attempt(relay: Relay, name: str) -> str:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietNotifier(), Policy(delivery_delay=0.0, webhook_schedule=(3600.0,)))
+    return Relay(store, QuietNotifier(), Policy(delivery_delay=0.0, webhook_schedule=(3600.0,)), rng=random.Random(1))
 
 
 @pytest.mark.parametrize(

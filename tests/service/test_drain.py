@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ def test_only_callbacks_that_are_sent_within_two_seconds_are_waited_for(
     assert drain_of(relay)["destinationsDue"] == 2
 
     for delay, due in ((2.0, 3), (2.01, 3)):
-        other = Relay(store, QuietNotifier(), Policy(delivery_delay=delay))
+        other = Relay(store, QuietNotifier(), Policy(delivery_delay=delay), rng=random.Random(1))
         other.resume()
         answer(other, f"https://after-{delay}.example/x")
         other.drain()

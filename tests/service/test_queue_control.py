@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 
 import pytest
@@ -92,7 +93,7 @@ def test_the_time_of_a_pause_is_given_back_from_its_first_request_on(relay: Rela
 def test_workers_hear_at_once_that_jobs_may_start(store: Store, act: Callable[[Relay], None]) -> None:
     """Otherwise they wait for their next sweep."""
     notifier = QuietNotifier()
-    relay = Relay(store, notifier, Policy())
+    relay = Relay(store, notifier, Policy(), rng=random.Random(1))
     relay.pause("g")
     relay.drain()
     relay.destinations.pause("https://hook.example")
@@ -117,7 +118,7 @@ def test_a_resume_lets_a_call_be_tried_although_nothing_could_be_reached(relay: 
 def test_workers_hear_at_once_of_a_job_or_a_callback_that_is_to_go_again(store: Store, clock: Clock) -> None:
     """A retry by the job's id, so that it is claimed without a sweep."""
     notifier = QuietNotifier()
-    relay = Relay(store, notifier, Policy(delivery_delay=0.0))
+    relay = Relay(store, notifier, Policy(delivery_delay=0.0), rng=random.Random(1))
     create(relay, clock, 2)
     relay.submit(a_submission("r"))
     for claimed in relay.execution.claim("w", limit=9):

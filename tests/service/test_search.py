@@ -25,7 +25,9 @@ from tests.support.builders import QuietNotifier, a_completion, a_submission
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy(delivery_delay=0.0))
+    ticks = itertools.count(1_800_000_000 * 100)  # later jobs have larger ids, however fast they are stored
+    store = SqliteStore(tmp_path / "relay.db", clock=lambda: next(ticks) / 100)
+    relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0))
     yield relay
     relay.close()
 
