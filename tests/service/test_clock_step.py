@@ -17,6 +17,7 @@ from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import NotFound
 from claude_relay.ports import LostStore, WorkerHeartbeat
 from claude_relay.services import JobRef, Relay
+from claude_relay.services.clock_step import STATE_KEY
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.together import together
@@ -338,4 +339,18 @@ def test_all_else_is_the_store_s_own(machine: Machine, tmp_path: Path) -> None:
     relay.cancel(JobRef(request_id="s"))
     machine.passes(100 * DAY)
     assert relay.maintenance.purge() == 1 and len(cleaned) == 3
+    relay.close()
+
+
+def test_the_clocks_are_stored_now_and_then_and_not_by_every_write(machine: Machine, tmp_path: Path) -> None:
+    """Once a minute while they run in step: each write would else have a row more."""
+    store = SqliteStore(tmp_path / "relay.db", clock=lambda: machine.wall)
+    relay = Relay(store, QuietNotifier(), Policy(), read_clocks=machine.clocks, rng=random.Random(1))
+    memos = []
+    for seconds in (0.0, 60.0, 0.1):
+        machine.passes(seconds)
+        relay.submit(a_submission())
+        memos.append(store.read(lambda tx: tx.shared_value(STATE_KEY)))
+
+    assert memos[0] == memos[1] != memos[2]
     relay.close()
