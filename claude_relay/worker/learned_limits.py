@@ -42,9 +42,8 @@ class LearnedLimits:
         self._raise_at, self._raise_after = math.inf, _RAISE_AFTER
         self._step = 1
         self._disproved = False  # that a concurrency is the limit
-        self._first_at = self._last_at = (
-            self._dry_at
-        ) = -math.inf  # refusals that belong together; nothing accepted since
+        self._first_at = self._last_at = -math.inf  # refusals that belong together
+        self._dry_at = -math.inf  # the first refusal after which nothing was accepted
         self._accepted = self._accepted_since_last = 0
         self._resumed_at: float | None = None  # when the first call was sent that was accepted since the last refusal
         self._dry_for = 0.0  # seconds from then until the last refusal, or as upstream says
@@ -54,11 +53,6 @@ class LearnedLimits:
     def careful(self) -> bool:
         """The limit is one of requests a minute, and the rate is not known yet."""
         return self._disproved and self.rate is None and self._accepted_since_last < 8
-
-    @property
-    def searching(self) -> bool:
-        """Some limit was met, and no rate or window is known that keeps the calls below it."""
-        return self.rate is None and (self._disproved or self.concurrency is not None)
 
     def is_stale(self, sent_at: float) -> bool:
         """Whether a call was sent before the last refusal was known, or in the pause after it."""
