@@ -8,8 +8,9 @@ import pytest
 
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
-from claude_relay.services import Relay
+from claude_relay.services import Accepted, Relay
 from tests.support.builders import QuietNotifier, a_completion, a_submission
+from tests.support.eventually import eventually
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,25 @@ def test_a_key_that_may_not_read_learns_no_state_from_a_repeated_request(store: 
     body = relay.bulk.accepted_body(again, now=1.0, show_state=may_read)
 
     assert (body["status"], body["duplicate"]) == ("completed" if may_read else "pending", True)
+
+
+def test_workers_hear_of_the_new_jobs_of_a_bulk_that_may_start(store: Store) -> None:
+    """Of no repeated one, and of none that waits for its time."""
+    notifier = QuietNotifier()
+    relay = Relay(store, notifier, Policy(), rng=random.Random(1))
+    relay.submit(a_submission("r-1"))
+    notifier.notified.clear()
+    later = a_submission("later", run_at=store.clock() + 60)
+    results = relay.submit_many([a_submission("r-1"), later, a_submission("r-2"), a_submission("r-3")])
+    ids = {each.job.request_id: each.job.id for each in results if isinstance(each, Accepted)}
+    assert notifier.notified == [(ids["r-2"], ids["r-3"])]
+
+    notifier.notified.clear()
+    outcomes: list[object] = []
+    for name in ("r-1", "r-4"):
+        prepared = relay.prepare_submit(a_submission(name), owner="admin", now=1.0)
+        assert prepared is not None
+        prepared.store(outcomes.append)
+    eventually(lambda: len(outcomes) == 2)
+    assert [each.duplicate for each in outcomes if isinstance(each, Accepted)] == [True, False]
+    assert notifier.notified == [(each.job.id,) for each in outcomes[1:] if isinstance(each, Accepted)]
