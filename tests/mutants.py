@@ -19,6 +19,7 @@ import argparse
 import ast
 import builtins
 import gc
+import importlib
 import json
 import os
 import random
@@ -248,6 +249,9 @@ class _Proof:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for file in self._sources:  # `Relay` imports parts of itself when they are first used
+            module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            importlib.import_module(f"claude_relay.{module}")
         gc.collect()
         self._session, self._items = session, {item.nodeid: item for item in session.items}
         self._functions = loaded_functions()

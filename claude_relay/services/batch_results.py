@@ -60,7 +60,7 @@ def _record_late_cost(tx: Transaction, entry: BatchEntry, result: Completion | F
         call=entry.call,
         usage=result.usage,
         cost_usd=result.cost_usd,
-        model=result.model or "",
+        model=result.model,
         now=tx.now,
     )
     tx.save(change)

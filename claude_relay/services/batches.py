@@ -100,7 +100,7 @@ class Batches:
         for group in groups[1:]:
             plan_part(tx, batch, [items[name] for name in group if name in items], context=self._context)
 
-        return _save(tx, batch, count=len(groups[0]) if groups else 0)
+        return _save(tx, batch, count=len(groups[0]))
 
     def sending(self, batch: Batch, names: Collection[str]) -> Batch:
         """

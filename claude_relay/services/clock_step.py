@@ -58,7 +58,7 @@ class ClockStepStore:
         """As the store's own, after a check for a clock step."""
 
         def agreed(stepped: _Stepped[T] | None, fault: BaseException | None) -> None:
-            done(None if stepped is None or fault is not None else self._agree(stepped), fault)
+            done(None if stepped is None else self._agree(stepped), fault)
 
         self._store.write_later(self._checked(work), agreed, ahead=ahead)
 

@@ -36,8 +36,7 @@ class EndedRows:
     limit: int  # bytes that results may have
     rows: set[int] = field(default_factory=set)
     usage: dict[str, int] = field(default_factory=dict)
-    checked: int = 0
-    checks_failed: int = 0
+    checks_failed: int | None = None  # None where no row has checks
     results: dict[int, bytes] | None = field(default_factory=dict, repr=False)  # None: they are too large
     size: int = 0
 
@@ -50,8 +49,7 @@ class EndedRows:
             self.rows.add(row)
             bodies.add_usage(self.usage, usage)
             if checks is not None:
-                self.checked += 1
-                self.checks_failed += any(check["ok"] is False for check in checks)
+                self.checks_failed = (self.checks_failed or 0) + any(check["ok"] is False for check in checks)
         if sums and self.results is not None:
             wanted = [row for row, _, _ in sums]
             for row, outcome in reads.row_outcomes(identity, numbers=wanted):

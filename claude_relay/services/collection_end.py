@@ -49,7 +49,7 @@ def settle(tx: Transaction, identity: str, context: Context) -> None:
     if collection is None or collection.phase is not Phase.CLOSED:
         return
     rows = collect(tx, collection, context)
-    counted = replace(tally(tx, collection), checks_failed=rows.checks_failed if rows.checked else None)
+    counted = replace(tally(tx, collection), checks_failed=rows.checks_failed)
     ended = rules.finish(collection, counted, now=tx.now)
     tx.save_collection(ended)
     body = callback(tx, ended, counted, rows, context)

@@ -46,8 +46,10 @@ def _of_stored_jobs(tx: ReadTransaction, by: str, days: Span, which: JobFilter) 
     page = replace(which, since=None, model=None, limit=_PAGE)
     while jobs := {job.id: job for job in tx.jobs(page)}:
         for call in tx.calls_of(list(jobs)):
-            day = day_of(call.ended_at or 0.0)
-            if not call.sent or call.ended_at is None or day not in days or which.model not in (None, call.model):
+            if not call.sent or call.ended_at is None:
+                continue
+            day = day_of(call.ended_at)
+            if day not in days or which.model not in (None, call.model):
                 continue
             job = jobs[call.job_id]
             names = {

@@ -14,6 +14,7 @@ from ..core.jobs.job_filter import JobFilter
 from ..core.lazy_dataclass import dataclass
 from ..core.money.runaway import DAYS, Runaway, runaways, suspects
 from ..core.money.spend import Span, day_of
+from ..core.policy import DAY
 from ..errors import NotFound
 from ..ports import FinishedJob, Group, ReadTransaction, RunningCall
 from .context import Context, get_job
@@ -245,7 +246,7 @@ class DashboardQueries:
         budgeted = {key.name for key in tx.api_keys() if key.daily_budget_usd is not None or key.revoked_at is not None}
         if not suspects(today, budgeted=budgeted):
             return ()
-        days = Span.between(tx.now - DAYS * 86_400, tx.now - 86_400)
+        days = Span.between(tx.now - DAYS * DAY, tx.now - DAY)
         week = {row.name: row.usd or 0.0 for row in tx.costs(by="key", days=days, which=JobFilter())}
 
         return runaways(today, week, budgeted=budgeted)

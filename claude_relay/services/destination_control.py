@@ -10,14 +10,15 @@ from ..core.deliveries.delivery import destination_of
 from ..core.jobs import endings, transitions
 from ..core.jobs.failure import Completion
 from ..core.jobs.holds import HoldScope, QueueHold
-from ..core.jobs.job import Job, State
-from ..core.jobs.submission import StoredRequest
+from ..core.jobs.submission import StoredRequest, Submission
 from ..core.text.ids import uuid7
 from ..errors import Conflict, InvalidRequest
 from . import outcomes
+from .submit import new_job
 from .transactions import transaction
 
 if TYPE_CHECKING:
+    from ..core.jobs.job import Job
     from ..ports import Transaction
     from .context import Context
 
@@ -70,23 +71,17 @@ class DestinationControl:
     def _send_sample(self, tx: Transaction, url: str, owner: str) -> Job:
         now = tx.now
         request_id = f"sample-{uuid7(now, self._context.rng.randbytes(10))}"
-        job = Job(
-            id=self._context.new_id(now),
-            owner=owner,
+        sample = Submission(
             request_id=request_id,
             body_hash="",
-            state=State.QUEUED,
-            version=1,
-            created_at=now,
-            updated_at=now,
-            run_started_at=now,
-            due_at=now,
+            request={"prompt": SAMPLE},
             model=SAMPLE_MODEL,
-            has_webhook=True,
             prompt_length=len(SAMPLE),
+            webhook_url=url,
+            metadata={"sample": True},
         )
-        request = StoredRequest(job_id=job.id, request={"prompt": SAMPLE}, webhook_url=url, metadata={"sample": True})
-        tx.add(transitions.submit(job, now=now), request)
+        job = new_job(sample, self._context, owner=owner, request_id=request_id, now=now)
+        tx.add(transitions.submit(job, now=now), StoredRequest.of(job.id, sample))
         done = Completion(
             text=SAMPLE, model=SAMPLE_MODEL, stop_reason="end_turn", usage={"input_tokens": 0, "output_tokens": 0}
         )

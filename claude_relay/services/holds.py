@@ -35,23 +35,21 @@ def start_probes(tx: Transaction, holds: Holds) -> None:
         tx.save_hold(replace(unreachable, until=tx.now + CONNECT_PROBE))
 
 
-def release(tx: Transaction, *scopes: HoldScope) -> list[QueueHold]:
+def release(tx: Transaction, *scopes: HoldScope) -> None:
     """
-    End those holds of the whole queue; returns the rows that existed.
+    End those holds of the whole queue.
 
     Each moment is given back once: the time that another hold still covers is left for that one's end.
     """
     ended = [hold for scope in scopes if (hold := tx.delete_hold(scope)) is not None]
     if not ended:
-        return []
+        return
     since = min(hold.since for hold in ended)
     until = _uncovered_until(tx)
     paused = {group.name: group.paused_at for group in tx.groups() if group.paused_at is not None}
     tx.postpone_deadlines(since=since, until=until, besides=list(paused))
     for name, paused_at in paused.items():
         tx.postpone_deadlines(since=since, until=min(until, paused_at), group=name)
-
-    return ended
 
 
 def release_owner(tx: Transaction, owner: str, since: float) -> None:

@@ -25,6 +25,7 @@ from .wait_reasons import WaitReasons, batch_of
 if TYPE_CHECKING:
     from ..core.files.fetched import FetchedFile
     from ..core.jobs.events import Event
+    from ..core.jobs.holds import QueueHold
     from ..core.jobs.submission import Exchange, Submission
     from ..ports import ReadTransaction
 
@@ -238,12 +239,10 @@ class Queries:
         if holds.draining:
             problem = "is drained, and takes no new jobs: claude-relay resume"
             problems.append(Problem(field="queue", problem=problem))
-        for hold in holds.queue_wide:
-            paused = hold.scope == PAUSE
-            if paused and holds.draining:
-                continue
-            state = "is paused: claude-relay resume" if paused else f"is parked ({hold.reason}): claude-relay doctor"
-            problems.append(Problem(field="queue", problem=state))
+        for hold in _stops(holds):
+            parked = f"is parked ({hold.reason}): claude-relay doctor"
+            problem = "is paused: claude-relay resume" if hold.scope == PAUSE else parked
+            problems.append(Problem(field="queue", problem=problem))
 
         return problems
 
@@ -257,11 +256,7 @@ class Queries:
         """The queue in a few words: the number of waiting jobs, and whether it is paused or parked."""
         waiting = f"{tx.waiting()} waiting"
         holds = Holds(tx.holds(), tx.now)
-        stopped = [
-            f"{'paused' if hold.scope == PAUSE else 'parked'} ({hold.reason})"
-            for hold in holds.queue_wide
-            if not (hold.scope == PAUSE and holds.draining)
-        ]
+        stopped = [f"{'paused' if hold.scope == PAUSE else 'parked'} ({hold.reason})" for hold in _stops(holds)]
 
         return ", ".join([waiting, *(["drained: no new jobs"] if holds.draining else []), *stopped])
 
@@ -297,6 +292,11 @@ class Queries:
 
     def _status_body(self, tx: ReadTransaction, job: Job) -> dict[str, Any]:
         return _status(tx, job, WaitReasons(tx, [job], self._context.prices))
+
+
+def _stops(holds: Holds) -> Sequence[QueueHold]:
+    """A pause and a park of the queue, without the pause that belongs to a drain."""
+    return [hold for hold in holds.queue_wide if not (holds.draining and hold.scope == PAUSE)]
 
 
 def _unacked(tx: ReadTransaction, job: Job) -> bool:

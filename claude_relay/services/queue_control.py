@@ -99,7 +99,7 @@ class QueueControl:
 
     @transaction
     def _save_limits(self, tx: Transaction, name: str, concurrency: int | None, rate: float | None) -> Group:
-        group = replace(tx.group(name), concurrency=concurrency, rate=rate, next_at=0.0)
+        group = replace(tx.group(name), concurrency=concurrency, rate=rate, next_at=tx.now)
         tx.save_group(group)
 
         return group

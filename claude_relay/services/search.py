@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from ..core.filter_marks import asked_filters
+from ..core.lazy_dataclass import dataclass
 from ..core.search import NEWEST, Needle
 from ..core.search_index import asked_marks, merge
 from ..core.text.ids import earliest_ulid
@@ -20,18 +21,35 @@ if TYPE_CHECKING:
     from ..core.jobs.job_filter import JobFilter
     from ..ports import ReadTransaction
 
-#: Jobs whose content is read at once: few at first, as the newest ones match most often.
-_FIRST_STEP, _STEP = 25, 200
-#: Candidates that the index is asked for at once, at first and then, and how many of them are read together.
-_CANDIDATES, _MORE_CANDIDATES, _TOGETHER = 200, 5_000, 25
+#: Rows that are read at once: few at first, as the newest ones match most often, and many where their columns decide.
+_FIRST_STEP = 25
+_STEP = 200
+_ROWS_STEP = 2_000
+#: Candidates that the index is asked for at once, at first and then, and how many texts of them are read together.
+_FIRST_INDEX_STEP = 200
+_INDEX_STEP = 5_000
+_TEXTS_STEP = 25
 #: The most events that the index may lack, for a text and for a list: the jobs of those are read.
 _UNINDEXED, _UNLISTED = 10_000, 1_000
-#: Jobs that are read at once, and for one page, where their columns decide; a candidate of the index counts for more.
-_ROWS, MAX_ROWS, _CANDIDATE = 2_000, 10_000, 4
+#: Rows that are read for one page where their columns decide; a candidate of the index counts for several.
+MAX_ROWS, _CANDIDATE = 10_000, 4
 #: Seconds after which a page ends with what was found, and a cursor to go on.
 _TIME_LIMIT = 0.7
 #: Searches of one process that run or wait; more are refused, so that requests of other kinds have threads.
 _MAX_SEARCHES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """
+    Jobs to look at together, newest first, and the work that it took to get them.
+
+    `last`: the last id that was looked at; None after the last job.
+    """
+
+    job_ids: Sequence[str]
+    last: str | None
+    work: int
 
 
 class Search:
@@ -68,77 +86,72 @@ class Search:
 
     def _find_text(self, tx: ReadTransaction, which: JobFilter, needle: Needle) -> tuple[Sequence[Job], str | None]:
         page: list[Job] = []
-        cursor, end = which.before, self._clock() + _TIME_LIMIT
-        oldest = self._oldest(tx) if needle.short else ""
-        for job_ids, last, _ in self._candidates(tx, which, indexed=not needle.short, step=_STEP):
-            for job_id, request_id, request, outcome in tx.contents(job_ids):
+        end = self._clock() + _TIME_LIMIT
+        oldest = tx.nth_newest(NEWEST) or "" if needle.short else ""
+        for step in self._steps(tx, which, indexed=not needle.short, rows=_STEP):
+            for job_id, request_id, request, outcome in tx.contents(step.job_ids):
                 if job_id < oldest:
                     return page, None
                 if needle.matches(request_id, request, outcome) and (job := tx.job(job_id)) is not None:
                     if len(page) == which.limit:
                         return page, page[-1].id
                     page.append(job)
-                cursor = job_id
                 if self._clock() > end:
-                    return page, cursor
-            if last is None or last < oldest:
-                return page, None
-            cursor = last
+                    return page, job_id
+            if step.last is None or step.last <= oldest:
+                break
             if self._clock() > end:
-                return page, cursor
+                return page, step.last
 
         return page, None
 
-    def _candidates(
-        self, tx: ReadTransaction, which: JobFilter, *, indexed: bool, step: int
-    ) -> Iterator[tuple[Sequence[str], str | None, int]]:
-        """
-        Jobs that match all but the text, newest first, in steps.
-
-        Each step has their ids, the last id that was looked at, and the work that it took. The first ones are the
-        newest of all, as what is frequent is among them; then the index names the others. None for the last id: there
-        are no more.
-        """
-        cursor = which.before
-        for rows_read in chain((_FIRST_STEP,), (_STEP,) if indexed else (), repeat(step)):
-            rows = tx.job_window(replace(which, before=cursor), rows_read)
-            last = None if len(rows) < rows_read else rows[-1][0]
-            yield [job_id for job_id, matches in rows if matches], last, rows_read
-            if last is None:
-                return
-            lacking = _UNINDEXED if which.text else _UNLISTED
-            if indexed and rows_read != _FIRST_STEP and (unindexed := tx.unindexed(limit=lacking)) is not None:
-                last = yield from _named_by_index(tx, replace(which, before=last), unindexed)
-                if last is None:
-                    return
-                indexed = False
-            cursor = last
-
     def _find_selective(self, tx: ReadTransaction, which: JobFilter) -> tuple[Sequence[Job], str | None]:
         page: list[Job] = []
-        cursor, end, work = which.before, self._clock() + _TIME_LIMIT, 0
-        for job_ids, last, more in self._candidates(tx, which, indexed=True, step=_ROWS):
-            for job_id in job_ids:
+        end, work = self._clock() + _TIME_LIMIT, 0
+        for step in self._steps(tx, which, indexed=True, rows=_ROWS_STEP):
+            for job_id in step.job_ids:
                 if (job := tx.job(job_id)) is not None:
                     if len(page) == which.limit:
                         return page, page[-1].id
                     page.append(job)
-            if last is None:
-                return page, None
-            cursor, work = last, work + more
-            if work >= MAX_ROWS or self._clock() > end:
-                break
+            work += step.work
+            if step.last is not None and (work >= MAX_ROWS or self._clock() > end):
+                return page, step.last
 
-        return page, cursor
+        return page, None
 
-    def _oldest(self, tx: ReadTransaction) -> str:
-        """The last id of those that a short text is looked for in."""
-        return tx.nth_newest(NEWEST) or ""
+    def _steps(self, tx: ReadTransaction, which: JobFilter, *, indexed: bool, rows: int) -> Iterator[_Step]:
+        """
+        Jobs that match all but the text, newest first.
+
+        The first ones are the newest of all, as what is frequent is among them; then the index names the others, or
+        so many rows at once are read.
+        """
+        cursor = yield from _read_rows(tx, which, which.before, (_FIRST_STEP, _STEP))
+        lacking = _UNINDEXED if which.text else _UNLISTED
+        if indexed and cursor is not None and (unindexed := tx.unindexed(limit=lacking)) is not None:
+            cursor = yield from _named_by_index(tx, which, cursor, unindexed)
+        if cursor is not None:
+            yield from _read_rows(tx, which, cursor, repeat(rows))
+
+
+def _read_rows(
+    tx: ReadTransaction, which: JobFilter, cursor: str | None, counts: Iterable[int]
+) -> Generator[_Step, None, str | None]:
+    """Steps of so many rows below `cursor`; returns the last id, or None after the last job."""
+    for count in counts:
+        rows = tx.job_window(replace(which, before=cursor), count)
+        cursor = rows[-1][0] if len(rows) == count else None
+        yield _Step(job_ids=[job_id for job_id, matches in rows if matches], last=cursor, work=count)
+        if cursor is None:
+            break
+
+    return cursor
 
 
 def _named_by_index(
-    tx: ReadTransaction, which: JobFilter, unindexed: Sequence[str]
-) -> Generator[tuple[Sequence[str], str | None, int], None, str | None]:
+    tx: ReadTransaction, which: JobFilter, cursor: str, unindexed: Sequence[str]
+) -> Generator[_Step, None, str | None]:
     """
     Candidates by the index, and the jobs that it lacks, to the end.
 
@@ -147,9 +160,9 @@ def _named_by_index(
     owner = which.key if which.owner is None else which.owner
     text_marks = asked_marks(which.text, owner) if which.text else ()
     alternatives = [(*text_marks, *marks) for marks in asked_filters(which)]
-    together = _TOGETHER if which.text else _STEP
+    together = _TEXTS_STEP if which.text else _STEP
     oldest = "" if which.since is None else earliest_ulid(which.since)
-    cursor, limit = which.before or "", _CANDIDATES
+    limit = _FIRST_INDEX_STEP
     while True:
         named = [tx.search_candidates(marks, below=cursor, limit=limit) for marks in alternatives]
         if (found := [each for each in named if each is not None]) != named:
@@ -157,8 +170,7 @@ def _named_by_index(
         job_ids, down_to = merge(*found, ([each for each in unindexed if each < cursor], None))
         for start in range(0, len(job_ids), together):
             some = job_ids[start : start + together]
-            yield tx.jobs_among(which, some), some[-1], _CANDIDATE * len(some)
+            yield _Step(job_ids=tx.jobs_among(which, some), last=some[-1], work=_CANDIDATE * len(some))
         if down_to is None or down_to <= oldest:
-            yield [], None, 0
             return None
-        cursor, limit = down_to, _MORE_CANDIDATES
+        cursor, limit = down_to, _INDEX_STEP

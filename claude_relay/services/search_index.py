@@ -35,7 +35,7 @@ class _Step:
     more: bool
 
 
-def _announce(_: SearchIndex, reads: ReadTransaction, step: _Step) -> None:
+def _look_ahead(_: SearchIndex, reads: ReadTransaction, step: _Step) -> None:
     reads.search_position()
     reads.first_era_mark()
     reads.request_sizes([each.job_id for each in step.entries])
@@ -112,7 +112,7 @@ class SearchIndex:
             yield from ((seq, jobs.get(job_id)) for seq, job_id in changed[:count])
             changed = changed[count:]
 
-    @transaction(patient=True, ahead=_announce)
+    @transaction(patient=True, ahead=_look_ahead)
     def _save(self, tx: Transaction, step: _Step) -> None:
         tx.index(
             step.entries,

@@ -20,7 +20,6 @@ class Unprepared(Exception):
     """Work that has to read much first: it does so without the lock of all writers, and runs again."""
 
     def __init__(self, prepare: Callable[[Store], object], release: Callable[[], object]) -> None:
-        super().__init__("the work was not prepared")
         self.prepare, self.release = prepare, release
 
 

@@ -267,14 +267,14 @@ def test_a_page_without_a_match_reads_no_more_rows_with_many_jobs(
     filled: tuple[Relay, CountedSqlite], filters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever filters are combined; the cursor goes on where the page ended, to the end."""
-    monkeypatch.setattr(search, "_ROWS", 100)
+    monkeypatch.setattr(search, "_ROWS_STEP", 100)
     monkeypatch.setattr(search, "MAX_ROWS", 300)
     relay, _ = filled
     before = CountedSqlite.work
     page = relay.queries.jobs(JobFilter(limit=5, **filters))
     steps = CountedSqlite.work - before
     cursor, pages = page.cursor, 1
-    monkeypatch.setattr(search, "_ROWS", 2_000)
+    monkeypatch.setattr(search, "_ROWS_STEP", 2_000)
     monkeypatch.setattr(search, "MAX_ROWS", 4_000)
     while cursor is not None:
         page = relay.queries.jobs(JobFilter(limit=5, before=cursor, **filters))
@@ -297,7 +297,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, Co
 
 def test_a_page_without_a_match_reads_few_rows_on_postgres(postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the server's own count, with statistics and many jobs."""
-    monkeypatch.setattr(search, "_ROWS", 100)
+    monkeypatch.setattr(search, "_ROWS_STEP", 100)
     monkeypatch.setattr(search, "MAX_ROWS", 300)
     with postgres.place() as url:
         store = PostgresStore(url, where="the test's")
@@ -316,7 +316,7 @@ def test_a_page_without_a_match_reads_few_rows_on_postgres(postgres: Cluster, mo
 
 def test_pages_of_a_selective_filter_have_every_match_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """On both engines, with pages that end after some rows."""
-    monkeypatch.setattr(search, "_ROWS", 7)
+    monkeypatch.setattr(search, "_ROWS_STEP", 7)
     monkeypatch.setattr(search, "MAX_ROWS", 14)
     relay = relay_on(store)
     fill(relay, store, finished=100, waiting=20)

@@ -65,8 +65,8 @@ class Watched(module.Search):
         super().__init__(clock=lambda: 0.0)
         self.scans = scans
 
-    def _candidates(self, tx: ReadTransaction, which: JobFilter, *, indexed: bool, step: int) -> Any:
-        return super()._candidates(tx, which, indexed=indexed and not self.scans, step=step)
+    def _steps(self, tx: ReadTransaction, which: JobFilter, *, indexed: bool, rows: int) -> Any:
+        return super()._steps(tx, which, indexed=indexed and not self.scans, rows=rows)
 
 
 @pytest.fixture
@@ -77,14 +77,15 @@ def relay(store: Store) -> Relay:
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids that the index named, after small steps of the search."""
-    for name in ("_FIRST_STEP", "_STEP", "_CANDIDATES", "_MORE_CANDIDATES", "_TOGETHER"):
-        monkeypatch.setattr(module, name, {"_FIRST_STEP": 1, "_STEP": 2, "_MORE_CANDIDATES": 5}.get(name, 2))
+    steps = {"_FIRST_STEP": 1, "_STEP": 2, "_FIRST_INDEX_STEP": 2, "_INDEX_STEP": 5, "_TEXTS_STEP": 2}
+    for name, step in steps.items():
+        monkeypatch.setattr(module, name, step)
     for name, value in (("ERA_JOBS", 5), ("MOVED", 2)):
         monkeypatch.setattr(f"claude_relay.storage.sql.search_index.{name}", value)
     ids: list[str] = []
     by_index = module._named_by_index
 
-    def note(*args: Any) -> Generator[tuple[Sequence[str], str | None, int], None, str | None]:
+    def note(*args: Any) -> Generator[Any, None, str | None]:
         steps = by_index(*args)
         while True:
             try:
@@ -92,7 +93,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             except StopIteration as end:
                 rest: str | None = end.value
                 return rest
-            ids.extend(step[0])
+            ids.extend(step.job_ids)
             yield step
 
     monkeypatch.setattr(module, "_named_by_index", note)
@@ -222,7 +223,7 @@ def test_a_list_by_the_index_has_what_a_read_of_all_jobs_has(
     relay: Relay, store: Store, named: list[str], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Random filters, beside which every kind of change happens that an entry of the index has to follow."""
-    monkeypatch.setattr(module, "_ROWS", 3)
+    monkeypatch.setattr(module, "_ROWS_STEP", 3)
     rng = random.Random(seed)
     play = Play(relay, store, rng)
     filters: dict[str, tuple[Any, ...]] = {

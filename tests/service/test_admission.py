@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from claude_relay.core.policy import Policy
-from claude_relay.errors import QueueFull
+from claude_relay.errors import QueueFull, StoreUnavailable
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.admission import Admission
-from tests.support.builders import Clock, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_submission
 
 
 class CountingStore:
@@ -115,3 +116,24 @@ def test_refusals_of_one_second_share_one_count(
         assert all(isinstance(admission.refusal(1, "a"), QueueFull) for _ in range(10))
         assert counting.reads - before == 2
         seconds.advance(1.0)
+
+
+def test_a_full_disk_refuses_for_a_minute(store: Store) -> None:
+    """No queue is counted for it."""
+    counting = CountingStore(store)
+    admission = Admission(counting, Policy(), disk_problem=lambda: "is full")  # type: ignore[arg-type]
+    refusal = admission.refusal(1, "admin")
+
+    assert isinstance(refusal, StoreUnavailable) and refusal.retry_after == 60
+    assert "The disk is full" in str(refusal) and counting.reads == 0
+
+
+def test_a_prepared_job_takes_one_place_of_the_queue(store: Store) -> None:
+    """As one that is submitted; without a place it is left to `submit`, which says why it is refused."""
+    relay = Relay(store, QuietNotifier(), Policy(max_queue=2), rng=random.Random(1))
+    submit(relay, "admin", "first")
+    assert relay.prepare_submit(a_submission(), owner="admin", now=1.0) is not None
+    submit(relay, "admin", "second")
+    assert relay.prepare_submit(a_submission(), owner="admin", now=1.0) is None
+    continued = a_submission(request={"prompt": "Hei", "continueFrom": "r"})
+    assert relay.prepare_submit(continued, owner="admin", now=1.0) is None

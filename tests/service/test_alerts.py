@@ -17,8 +17,9 @@ from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
-from claude_relay.ports import WorkerHeartbeat
+from claude_relay.ports import LostStore, WorkerHeartbeat
 from claude_relay.services import JobRef, Relay
+from claude_relay.services.alerts import Alerts
 from claude_relay.storage.sqlite.store import SqliteStore
 from claude_relay.worker.alert_sender import AlertSender
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
@@ -531,3 +532,32 @@ def test_an_api_that_failed_is_an_alert_until_it_starts(relay: Relay, clock: Clo
     relay.alerts.record_api_start("three")
     assert raised(relay, on_resolved=lambda notice: ends.append(notice["cause"])) == []
     assert ends == ["no_api one"]
+
+
+def test_a_store_that_is_lost_is_an_alert_with_the_command_that_saves_it() -> None:
+    """CASES A1: it cannot be stored there, so it is made from what the store says."""
+    gone = LostStore(message="it was removed", since=9.0, command="cp /proc/1/fd/3 x", settled=True, responsible=True)
+    lost = [None, gone]
+    context: Any = SimpleNamespace(store=SimpleNamespace(lost=lambda: lost.pop(0)))
+    alerts = Alerts(context, disk_problem=lambda: None)
+    assert alerts.lost_store() is None
+    found = alerts.lost_store()
+    assert found is not None
+    alert, rescue = found
+    assert alert.kind == "store_gone" and (alert.command, alert.since, rescue) == (gone.command, 9.0, gone)
+
+
+@pytest.mark.parametrize(
+    ("model", "successor"),
+    [("claude-sonnet-4-5", "claude-sonnet-5-5"), ("claude-sonnet-5-5", None), ("claude-other-4-5", None)],
+)
+def test_the_alert_for_a_retiring_model_names_the_newest_of_its_line(
+    relay: Relay, clock: Clock, model: str, successor: str | None
+) -> None:
+    """Not the model itself, and none of another line."""
+    models = [{"id": model, "retiresAt": "2027-01-31T00:00:00Z"}]
+    relay.maintenance.set_shared("models", {"fetchedAt": clock.now, "models": models})
+    relay.submit(a_submission("r", model=model))
+    [alert] = relay.alerts.evaluate()
+
+    assert f"let the callers use {successor or 'a current model'}" in f"{alert.message} {alert.command}"

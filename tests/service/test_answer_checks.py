@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from claude_relay.config import load_prices
 from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
 from claude_relay.core.jobs.job import Job, State
+from claude_relay.core.money.estimate import estimate
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
 from claude_relay.services import ClaimedJob, JobRef, Relay
@@ -136,3 +139,30 @@ def test_an_unknown_rule_is_no_failure(relay: Relay, clock: Clock) -> None:
     body = result(relay)
     assert (body["status"], body["checksFailed"], body["attempts"]) == ("completed", 0, 1)
     assert body["checks"][0]["ok"] is None
+
+
+@pytest.mark.parametrize(("spare", "state"), [(0.0, State.QUEUED), (-1e-9, State.COMPLETED)])
+def test_a_repair_may_use_all_that_the_cost_limit_leaves(
+    store: Store, clock: Clock, spare: float, state: State
+) -> None:
+    """Its input, at least, is to fit beside what the answer has cost; both just so."""
+    prices = load_prices(None)
+    relay = Relay(store, QuietNotifier(), Policy(), prices=prices, rng=random.Random(1))
+    submit(relay)
+    claimed = claim(relay, clock)
+    least = estimate(claimed.request.request, model=claimed.job.model, prices=prices, mode="live").least
+    assert least
+    limited = replace(claimed.request, max_cost_usd=0.01 + least + spare)
+
+    assert answer(relay, replace(claimed, request=limited), BAD).state is state
+
+
+@pytest.mark.parametrize("cost", [0.01, None])
+def test_a_cost_that_is_not_known_forbids_no_repair(relay: Relay, clock: Clock, cost: float | None) -> None:
+    """Of the answer, or of another call: without a price nothing of it is counted."""
+    submit(relay)
+    claimed = claim(relay, clock)
+    limited = replace(claimed, request=replace(claimed.request, max_cost_usd=0.01))
+
+    done = a_completion(text=BAD, json=json.loads(BAD), cost_usd=cost)
+    assert relay.execution.complete(limited, done).state is State.QUEUED

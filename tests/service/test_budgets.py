@@ -14,6 +14,7 @@ from claude_relay.core.policy import DAY, Policy
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
+from tests.support.collections import create
 
 #: A thousand tokens of Sonnet's answer cost a cent, and its prompt next to nothing.
 CENT = {"prompt": "Hei", "options": {"model": "claude-sonnet-5-5", "maxTokens": 1000}}
@@ -185,3 +186,14 @@ def test_earlier_exchanges_of_a_conversation_are_reserved_too(relay: Relay) -> N
     jobs(relay, 5, request={**CENT, "continueFrom": "first"})
 
     assert len(claim(relay)) == 2  # at three cents each
+
+
+def test_a_spent_collection_starts_no_more_rows(relay: Relay, clock: Clock) -> None:
+    """By what its calls have cost, and by what those that run may cost; other jobs go on."""
+    create(relay, clock, 3, maxCostUsd=0.02, template={"prompt": "Les {{text}}", "options": CENT["options"]})
+    first, second = claim(relay)
+    assert claim(relay) == []
+    for one in (first, second):
+        relay.execution.complete(one, a_completion(cost_usd=0.01))
+    jobs(relay, 1, owner="admin")
+    assert [one.job.collection for one in claim(relay)] == [None]

@@ -15,8 +15,9 @@ from claude_relay.core.jobs.holds import HoldScope, QueueHold
 from claude_relay.core.jobs.job import Job
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import NotFound
-from claude_relay.ports import WorkerHeartbeat
+from claude_relay.ports import LostStore, WorkerHeartbeat
 from claude_relay.services import JobRef, Relay
+from claude_relay.services.clock_step import STATE_KEY
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.together import together
@@ -308,3 +309,48 @@ def test_the_status_shows_the_shifted_time(relay: Relay, machine: Machine) -> No
 
     assert due == pytest.approx(machine.wall + 600)
     assert str(relay.queries.status(JobRef(request_id="r"))["waitingFor"]).startswith("due ")
+
+
+def test_all_else_is_the_store_s_own(machine: Machine, tmp_path: Path) -> None:
+    """Its check, also the deep one, its backup, and what it does with its file."""
+    store = SqliteStore(tmp_path / "relay.db", clock=lambda: machine.wall)
+    relay = Relay(store, QuietNotifier(), Policy(), read_clocks=machine.clocks, rng=random.Random(1))
+    relay.submit(a_submission("r"))
+    relay.backup(tmp_path / "copy.db")
+    copy = a_relay(tmp_path / "copy.db", machine)
+    assert copy.queries.status(JobRef(request_id="r"))["status"] == "pending"
+    assert copy.queries.check() is None
+    copy.close()
+
+    asked: list[bool] = []
+    store.check = lambda *, deep=False: asked.append(deep) or "a fault"  # type: ignore[method-assign, func-returns-value]
+    assert (relay.queries.check(), relay.queries.check(deep=True)) == ("a fault", "a fault")
+    assert asked == [False, True]
+    cleaned: list[str] = []
+    store.scrub = lambda: cleaned.append("scrub")  # type: ignore[method-assign]
+    store.give_back = lambda limit: bool(cleaned.append(f"{limit} pages"))  # type: ignore[method-assign, func-returns-value]
+    relay.maintenance.scrub()
+    assert cleaned == ["scrub"]
+    gone = LostStore(message="it was removed", since=9.0, command="cp a b", settled=True, responsible=True)
+    store.lost = lambda: gone  # type: ignore[method-assign]
+    found = relay.alerts.lost_store()
+    assert found is not None and found[1] is gone
+    relay.submit(a_submission("s", webhook_url=None))
+    relay.cancel(JobRef(request_id="s"))
+    machine.passes(100 * DAY)
+    assert relay.maintenance.purge() == 1 and len(cleaned) == 3
+    relay.close()
+
+
+def test_the_clocks_are_stored_now_and_then_and_not_by_every_write(machine: Machine, tmp_path: Path) -> None:
+    """Once a minute while they run in step: each write would else have a row more."""
+    store = SqliteStore(tmp_path / "relay.db", clock=lambda: machine.wall)
+    relay = Relay(store, QuietNotifier(), Policy(), read_clocks=machine.clocks, rng=random.Random(1))
+    memos = []
+    for seconds in (0.0, 60.0, 0.1):
+        machine.passes(seconds)
+        relay.submit(a_submission())
+        memos.append(store.read(lambda tx: tx.shared_value(STATE_KEY)))
+
+    assert memos[0] == memos[1] != memos[2]
+    relay.close()

@@ -111,3 +111,49 @@ def send(relay: Relay) -> Any:
     entries = relay.batches.contents(batch)
     relay.batches.sending(batch, [entry.item.custom_id for entry in entries])
     return entries
+
+
+def test_each_step_that_adds_rows_to_a_batch_is_a_version_of_it(relay: Relay, clock: Clock) -> None:
+    """Another worker that has seen an earlier one adds nothing; its times are those of its first row."""
+    create(relay, clock, 250, mode="batch")
+    clock.advance(60)
+    batches = []
+    while (batch := relay.batches.plan("w")) is not None:
+        batches.append(batch)
+
+    assert [batch.version for batch in batches] == list(range(1, len(batches) + 1))
+    assert [batch.growing for batch in batches] == [True] * (len(batches) - 1) + [False]
+    assert {batch.planned_at for batch in batches} == {clock()} and batches[-1].count == 250
+
+
+def test_the_bytes_of_every_step_count_towards_the_limit_of_a_batch(
+    relay: Relay, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is filled in three steps ends in the third."""
+    create(relay, clock, 250, mode="batch", template={"prompt": "{{text}}"}, rows=[{"text": "x" * 9}] * 250)
+    clock.advance(60)
+    first = relay.batches.plan("w")
+    assert first is not None
+    monkeypatch.setattr("claude_relay.services.batch_planner.MOST_BYTES", first.size * 230 // first.count)
+    counts: dict[str, int] = {}
+    while (batch := relay.batches.plan("w")) is not None:
+        counts[batch.id] = batch.count
+
+    assert sorted(counts.values()) == [20, 230] and counts[first.id] == 230
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_rows_of_a_paused_group_enter_no_batch_that_has_begun(relay: Relay, clock: Clock, paused: bool) -> None:
+    """It is sent with those that it has; a group that only has limits holds none back."""
+    create(relay, clock, 250, mode="batch")
+    relay.set_group("default", concurrency=1, rate=None)
+    clock.advance(60)
+    first = relay.batches.plan("w")
+    assert first is not None and first.growing
+    if paused:
+        relay.pause("default")
+    while relay.batches.plan("w") is not None:
+        pass
+    batch = relay.batches.claim_due("w")
+
+    assert batch is not None and batch.count == (first.count if paused else 250)

@@ -8,19 +8,23 @@ import itertools
 import json
 import random
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from claude_relay.core.collections.csv_output import CsvForm
+from claude_relay.core.collections.intake import parse_collection, parse_more_rows
 from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.deliveries.destination import Destination
 from claude_relay.core.jobs.job_filter import JobFilter
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Busy, Conflict, InvalidRequest, NotFound
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
-from tests.support.collections import C, add, callbacks, create, finish
+from tests.support.collections import CONTEXT, C, add, before_the_next_write, callbacks, create, finish
 
 
 @pytest.fixture
@@ -247,7 +251,10 @@ def test_a_retry_that_died_half_way_is_continued(store: Store, relay: Relay, clo
         relay.collection_actions.retry(C)
     fresh = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(1))
     assert fresh.execution.claim("w", limit=200) == []
-    clock.advance(61)
+    clock.advance(5)
+    fresh.collection_actions.tend()
+    assert finish(fresh, limit=200) == 0  # its own process may be at it
+    clock.advance(1)
     fresh.collection_actions.tend()
     assert finish(fresh, limit=200) == 120
     assert [(body["generation"], body["completed"]) for body in callbacks(fresh)] == [(2, 120)]
@@ -268,10 +275,11 @@ def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, cl
         relay.collection_actions.cancel(C)
     fresh = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(1))
     assert fresh.execution.claim("w", limit=200) == []
+    clock.advance(5)
     fresh.collection_actions.tend()
     rows = store.read(lambda tx: tx.rows(str(running.job.collection), limit=200))
     assert not any(row.state.final for row in rows)
-    clock.advance(61)
+    clock.advance(1)
     fresh.collection_actions.tend()
     assert fresh.execution.cancel_requests("w") == [running.job.id]
     fresh.execution.complete(running, a_completion())
@@ -357,9 +365,9 @@ def test_an_open_collection_is_closed_after_a_day_without_a_request(relay: Relay
     clock.advance(23 * 3600)
     assert list(relay.collection_actions.tend()) == []
     add(relay, clock, 1, start=5)
-    clock.advance(23 * 3600)
+    clock.advance(24 * 3600)
     assert list(relay.collection_actions.tend()) == []
-    clock.advance(3600 + 1)
+    clock.advance(1)
     assert list(relay.collection_actions.tend()) == ["c"]
     alert = relay.alerts.claim()
     assert alert is not None and json.loads(alert.body)["alert"] == "collection_closed"
@@ -557,3 +565,212 @@ def test_a_close_that_is_repeated_under_its_key_is_the_same_close(relay: Relay, 
     assert relay.collections.close(C, key="k") is True
     with pytest.raises(Conflict):
         relay.collections.close(C, key="other")
+
+
+def test_jobs_of_a_collection_may_continue_earlier_ones(store: Store, relay: Relay, clock: Clock) -> None:
+    """Each its own; one that continues none beside them has none."""
+    for name in ("a", "b"):
+        relay.submit(a_submission(name, request={"prompt": f"say {name}"}, webhook_url=None))
+        relay.execution.complete(relay.execution.claim("w", limit=1)[0], a_completion(f"answer {name}"))
+    jobs = [{"prompt": "more", "continueFrom": "a"}, {"prompt": "new"}, {"prompt": "more", "continueFrom": "b"}]
+    create(relay, clock, template=None, rows=None, jobs=jobs)
+    claimed = {each.job.row: each for each in relay.execution.claim("w", limit=3)}
+
+    turns = {row: [turn.request["prompt"] for turn in relay.execution.history(each)] for row, each in claimed.items()}
+    assert turns == {1: ["say a"], 2: [], 3: ["say b"]}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "may_continue", "problem"),
+    [("ended", False, "lacks the scope read"), ("none", True, "none"), ("waits", True, "waiting")],
+)
+def test_a_job_of_a_collection_that_cannot_continue_is_refused_with_its_number(
+    relay: Relay, clock: Clock, earlier: str, may_continue: bool, problem: str
+) -> None:
+    """And nothing of the collection is stored; `onInvalid: fail` does not change that."""
+    relay.submit(a_submission("ended", webhook_url=None))
+    relay.execution.complete(relay.execution.claim("w", limit=1)[0], a_completion())
+    relay.submit(a_submission("waits", webhook_url=None))
+    body = {"collectionId": "c", "onInvalid": "fail",
+            "jobs": [{"prompt": "new"}, {"prompt": "more", "continueFrom": earlier}]}  # fmt: skip
+    request = parse_collection(body, now=clock(), context=CONTEXT)
+    with pytest.raises(InvalidRequest) as caught:
+        relay.collections.create(request, CONTEXT, now=clock(), may_continue=may_continue)
+
+    [found] = caught.value.problems
+    assert "jobs[1]" in str(vars(found)) and "continueFrom" in found.field and problem in found.problem
+    with pytest.raises(NotFound):
+        relay.collections.show(C)
+
+
+def test_a_redelivery_to_a_receiver_that_fails_is_tried_at_once(store: Store, relay: Relay, clock: Clock) -> None:
+    """As one of a single job: the operator has reason to believe that it answers again."""
+    create(relay, clock, 1)
+    finish(relay)
+    callbacks(relay, 410)
+    later = Destination(name="https://hook.example", failures=8, slowed_at=clock(), not_before=clock() + 3600)
+    store.write(lambda tx: tx.save_destination(later))
+    assert relay.deliveries.claim("w", limit=1) == []
+
+    relay.collection_actions.redeliver(C)
+    clock.advance(1)
+    assert callbacks(relay)[0]["generation"] == 1
+
+
+def test_a_collection_that_is_being_purged_is_gone_for_its_readers(relay: Relay, clock: Clock) -> None:
+    """From the first step on: none sees a part of its rows."""
+    create(relay, clock, 40)
+    finish(relay)
+    callbacks(relay)
+    clock.advance(25 * 3600)
+    seen: list[object] = []
+
+    def look() -> None:
+        try:
+            seen.append(relay.collections.show(C))
+        except NotFound:
+            seen.append(None)
+
+    assert relay.maintenance.purge(step_done=look) == 40
+    assert len(seen) > 1 and set(seen) == {None}
+
+
+@pytest.mark.parametrize("by", ["client", "rows"])
+def test_an_open_collection_is_not_closed_under_a_client_that_is_back(
+    store: Store, relay: Relay, clock: Clock, by: str
+) -> None:
+    """Between the look at those without a request for a day and the close: it has closed it, or sends more rows."""
+    create(relay, clock, 1, open=True)
+    clock.advance(25 * 3600)
+    if by == "client":
+        before_the_next_write(store, lambda: relay.collections.close(C, key=None))
+    else:
+        more = parse_more_rows({"rows": [{"text": "more"}]})
+        before_the_next_write(store, lambda: relay.collections._begin_more(C, more, None))
+
+    assert relay.collection_actions.tend() == []
+    assert relay.alerts.claim() is None
+
+
+def test_a_retry_that_another_process_finishes_queues_each_row_once(store: Store, relay: Relay, clock: Clock) -> None:
+    """The upkeep of a worker, while the request that asked for it is at the same rows."""
+    create(relay, clock, 3)
+    finish(relay, 1, 2, 3)
+    relay.collection_actions._clock = lambda: before_the_next_write(store, upkeep) or 0.0  # type: ignore[func-returns-value]
+
+    def upkeep() -> None:
+        relay.collection_actions._clock = time.monotonic
+        clock.advance(60)
+        relay.collection_actions.tend()
+
+    relay.collection_actions.retry(C)
+    assert relay.collections.show(C)["generation"] == 2
+    assert sorted(each.job.row or 0 for each in relay.execution.claim("w", limit=9)) == [1, 2, 3]
+
+
+def test_a_retry_that_is_cancelled_before_its_rows_are_queued_starts_none(
+    store: Store, relay: Relay, clock: Clock
+) -> None:
+    """It ends at once, as one that is cancelled while its rows wait."""
+    create(relay, clock, 3)
+    finish(relay, 1, 2, 3)
+
+    def cancel() -> float:
+        relay.collection_actions._clock = time.monotonic
+        relay.collection_actions.cancel(C)
+        return 0.0
+
+    relay.collection_actions._clock = cancel
+    relay.collection_actions.retry(C)
+    assert relay.execution.claim("w", limit=9) == []
+    assert relay.collections.show(C)["processing"] == 0
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_the_failure_of_an_invalid_row_is_acknowledged_where_it_is_called_back(
+    store: Store, clock: Clock, each: bool
+) -> None:
+    """As the result of any other row; without a callback of its own there is nothing to acknowledge."""
+    relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0, public_url="https://r.example"))
+    create(relay, clock, rows=[{"text": "a"}, {"other": "b"}], each=each, onInvalid="fail")
+    failure = json.loads(relay.queries.result(JobRef(request_id="c:2")) or b"")
+
+    assert (failure.get("ackUrl") is not None) == each
+    if each:
+        relay.acks.ack(failure["ackUrl"].rpartition("/")[2])
+        assert relay.queries.status(JobRef(request_id="c:2"))["acked"] is not None
+
+
+def test_two_requests_that_store_at_once_are_told_when_to_come_back(store: Store, relay: Relay, clock: Clock) -> None:
+    """The same collection in five seconds, more rows of one in two; both are then stored as a whole."""
+    waits: list[float | None] = []
+
+    def busy(act: Callable[[], object]) -> None:
+        with pytest.raises(Busy) as caught:
+            act()
+        waits.append(caught.value.retry_after)
+
+    def beside(act: Callable[[], object]) -> Callable[..., Any]:
+        real = relay.collections._rows._add_piece
+
+        def add_piece(*args: Any) -> Any:
+            relay.collections._rows._add_piece = real  # type: ignore[method-assign]
+            busy(act)
+            return real(*args)
+
+        return add_piece
+
+    relay.collections._rows._add_piece = beside(lambda: create(relay, clock, 2, open=True))  # type: ignore[method-assign]
+    create(relay, clock, 2, open=True)
+    relay.collections._rows._add_piece = beside(lambda: add(relay, clock, 1, 9))  # type: ignore[method-assign]
+    add(relay, clock, 1, 5)
+    before_the_next_write(store, lambda: create(relay, clock, 1, collectionId="other"))
+    busy(lambda: create(relay, clock, 1, collectionId="other"))
+
+    assert waits == [5, 2, 5]
+    assert relay.collections.show(C)["total"] == 3
+
+
+def test_an_open_collection_without_a_template_takes_jobs_only(relay: Relay, clock: Clock) -> None:
+    """A row needs a template; after the first jobs there is no other kind, either."""
+    create(relay, clock, template=None, rows=None, open=True)
+    with pytest.raises(InvalidRequest, match="made without a template"):
+        add(relay, clock, 1)
+    more = parse_more_rows({"jobs": [{"prompt": "Hei"}]})
+    relay.collections.add_rows(C, more, CONTEXT, key=None, now=clock())
+    with pytest.raises(InvalidRequest, match="made with jobs"):
+        add(relay, clock, 1)
+
+    assert relay.collections.show(C)["total"] == 1
+
+
+def test_the_callback_of_an_invalid_row_that_was_added_survives_the_death_of_its_process(
+    relay: Relay, clock: Clock
+) -> None:
+    """As of one that came with its collection: the repeated request sends what was left."""
+    create(relay, clock, 1, each=True, onInvalid="fail", open=True)
+    request = parse_more_rows({"rows": [{"other": "b"}]})
+    rows_store = relay.collections._rows
+    real, rows_store.announce_invalid = rows_store.announce_invalid, lambda identity: 1 / 0  # type: ignore[assignment]
+    with pytest.raises(ZeroDivisionError):
+        relay.collections.add_rows(C, request, CONTEXT, key="k", now=clock())
+    rows_store.announce_invalid = real  # type: ignore[method-assign]
+    assert callbacks(relay) == []
+
+    assert relay.collections.add_rows(C, request, CONTEXT, key="k", now=clock()).duplicate
+    assert [body["requestId"] for body in callbacks(relay)] == ["c:2"]
+
+
+@pytest.mark.parametrize("by", ["client", "upkeep"])
+def test_a_collection_whose_rows_have_ended_calls_back_when_it_is_closed(relay: Relay, clock: Clock, by: str) -> None:
+    """Whoever closes it: nothing else would end it."""
+    create(relay, clock, 2, open=True)
+    finish(relay)
+    assert callbacks(relay) == []
+    if by == "client":
+        relay.collections.close(C, key=None)
+    else:
+        clock.advance(25 * 3600)
+        assert relay.collection_actions.tend() == ["c"]
+
+    assert [(body["total"], body["completed"]) for body in callbacks(relay)] == [(2, 2)]

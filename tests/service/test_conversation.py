@@ -271,3 +271,18 @@ def test_an_estimate_has_the_turns_and_the_options_that_the_job_would_have(relay
     assert (resolved.model, [turn.answer for turn in turns]) == ("claude-opus-5-5", ["ONE"])
     alone = a_submission("three")
     assert relay.queries.resolve_conversation(alone, "a") == (alone, ())
+
+
+def test_a_batch_sends_the_earlier_turns_too(relay: Relay, clock: Clock) -> None:
+    """As a live call does; a request that continues none has none before it."""
+    hand_in(relay, "one")
+    answer(relay, "first answer")
+    hand_in(relay, "two", "one", mode="batch")
+    hand_in(relay, "alone", mode="batch")
+    clock.advance(15)
+    batch = relay.batches.plan("w")
+    assert batch is not None
+    turns = {entry.job.request_id: relay.batches.history(entry) for entry in relay.batches.contents(batch)}
+
+    assert [(turn.request["prompt"], turn.answer) for turn in turns["two"]] == [("say one", "first answer")]
+    assert turns["alone"] == ()

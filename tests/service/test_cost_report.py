@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
+from claude_relay.core.jobs.job import State
+from claude_relay.core.keys import Scope
 from claude_relay.core.policy import DAY
 from claude_relay.errors import InvalidRequest
 from claude_relay.ports import JobFilter
@@ -141,3 +143,43 @@ def test_an_interrupted_call_without_usage_is_of_unknown_cost(relay: Relay) -> N
 
     assert rows(relay, "key") == {"admin": (2, 0.5, 1)}
     assert relay.queries.cost(by="key")["total"]["unpricedCalls"] == 1
+
+
+def test_a_key_that_spends_more_today_than_in_the_week_before_is_listed(relay: Relay, clock: Clock) -> None:
+    """The seven days before today; a key that is new, or has a budget, is none."""
+    relay.keys.add("bounded", frozenset({Scope.SUBMIT}), daily_budget_usd=100.0)
+    for owner, days, usd in (
+        ("unpriced", 2, None),
+        ("before", 8, 1.0),
+        ("first", 7, 1.0),
+        ("last", 1, 2.0),
+        ("more", 3, 6.0),
+        ("bounded", 1, 1),
+    ):
+        clock.advance(-days * DAY)
+        a_job(relay, owner, usd)
+        clock.advance(days * DAY)
+    assert relay.dashboard.runaways() == ()
+    for owner in ("unpriced", "before", "first", "last", "more", "bounded", "new"):
+        a_job(relay, owner, 6.0)
+
+    listed = {each.key: (each.today_usd, each.week_usd) for each in relay.dashboard.runaways()}
+    assert listed == {"first": (6.0, 1.0), "last": (6.0, 2.0)}
+
+
+def test_a_cost_of_stored_jobs_counts_calls_that_were_sent_and_have_ended(relay: Relay, clock: Clock) -> None:
+    """By the day and the model of each call: not one that failed before it was sent, and not one that runs."""
+    relay.submit(a_submission("r"))
+    relay.execution.fail(claim(relay, sent=False), a_failure(sent=False, retry_after=DAY))
+    clock.advance(DAY)
+    relay.execution.fail(claim(relay), a_failure(cost_usd=0.5, retry_after=DAY, model="claude-haiku-5"))
+    clock.advance(DAY)
+    relay.execution.complete(claim(relay), a_completion(cost_usd=0.25))
+    relay.submit(a_submission("runs", webhook_url=None))
+    claim(relay)
+    states = (State.COMPLETED, State.RUNNING)
+
+    assert rows(relay, "key", states=states) == {"admin": (2, 0.75, 0)}
+    assert rows(relay, "key", states=states, since=clock()) == {"admin": (1, 0.25, 0)}
+    assert rows(relay, "key", states=states, until=clock() - DAY) == {"admin": (1, 0.5, 0)}
+    assert rows(relay, "key", states=states, model="claude-sonnet-5-5") == {"admin": (1, 0.25, 0)}

@@ -329,3 +329,22 @@ def test_a_waiting_delivery_with_a_lease_from_nowhere_is_given_up_and_stops_no_o
     assert [sent.request_id for sent in relay.deliveries.claim("w", limit=9)] == ["b"]
     assert relay.queries.status(JobRef(request_id="a"))["delivery"]["status"] == "dead"
     assert "store_damaged" in alerts(relay)
+
+
+def test_a_batch_s_answer_for_a_request_that_was_damaged_since_is_kept(
+    relay: Relay, store: Store, clock: Clock
+) -> None:
+    """It was paid for: without its request no check can be made, and none is."""
+    relay.submit(a_submission("a", mode="batch"))
+    clock.advance(15)
+    batch = relay.batches.plan("w")
+    assert batch is not None
+    [entry] = relay.batches.contents(batch)
+    sent = relay.batches.sending(batch, [entry.item.custom_id])
+    change(store, "UPDATE requests SET request = replace(request, 'r', 's')")
+    [entry] = relay.batches.contents(sent)
+    assert entry.request is None and entry.damage
+    relay.batches.record_result(entry, a_completion("paid"))
+
+    assert relay.queries.status(JobRef(request_id="a"))["status"] == "completed"
+    assert b"paid" in (relay.queries.result(JobRef(request_id="a")) or b"")

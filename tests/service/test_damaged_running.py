@@ -107,6 +107,7 @@ def test_it_ends_as_interrupted_whatever_column_was_damaged(
 ) -> None:
     """CASES S11: its callback says that the call may have to be paid for twice; nothing is called again."""
     start_call(relay)
+    assert relay.execution.damaged_running(1) == []  # as many run as are intact
     if column == "digest = body_hash":
         column = "digest = " + ("x'00'" if isinstance(store, SqliteStore) else "'x'")
     change(store, f"UPDATE jobs SET {column} WHERE request_id = 'job-one'")

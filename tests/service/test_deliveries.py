@@ -12,6 +12,7 @@ from claude_relay.core.deliveries import destination as rules
 from claude_relay.core.deliveries.delivery import DeliveryState, Reply
 from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict, LeaseLost, NotFound
 from claude_relay.ports import Store
 from claude_relay.services import ClaimedDelivery, JobRef, Relay
 from claude_relay.storage.header_encryption import key_path
@@ -446,3 +447,74 @@ def test_a_clock_that_is_back_for_good_hides_no_delivery(relay: Relay, clock: Cl
     clock.advance(2)
 
     assert len(send(relay, Reply(status=200, ms=1))) == 1
+
+
+def test_results_are_sent_again_one_by_one_whatever_becomes_of_the_others(relay: Relay, clock: Clock) -> None:
+    """Each with its own status code, in the order of the request."""
+    answered(relay, "r-1", "r-2")
+    clock.advance(2)
+    send(relay, Reply(status=200))
+    relay.submit(a_submission("waits"))
+    r_1, waits, r_2 = (JobRef(request_id=name) for name in ("r-1", "waits", "r-2"))
+    refs = [r_1, NotFound("not of this key"), waits, r_2]
+    results = relay.bulk.redeliver_many(refs, None, now=clock())
+
+    assert [(each["index"], each["statusCode"], each.get("requestId")) for each in results] == [
+        (0, 202, "r-1"), (1, 404, None), (2, 409, "waits"), (3, 202, "r-2"),
+    ]  # fmt: skip
+    assert results[0]["delivery"]["status"] == "pending" and results[1]["error"]
+    assert {sent.request_id for sent in relay.deliveries.claim("w", limit=9)} == {"r-1", "r-2"}
+
+
+def test_a_post_whose_delivery_was_taken_back_changes_nothing_and_the_others_are_recorded(
+    relay: Relay, clock: Clock
+) -> None:
+    """Another sender has it by now, or it was purged: a lost lease in its place."""
+    answered(relay, "r-1", "r-2")
+    clock.advance(2)
+    first, second = relay.deliveries.claim("w", limit=2)
+    relay.deliveries.release(first)
+    (lost, recorded), claimed = relay.deliveries.exchange(
+        "w", [(first, Reply(status=410)), (second, Reply(status=200))], limit=1
+    )
+
+    assert isinstance(lost, LeaseLost) and getattr(recorded, "state", None) is DeliveryState.DELIVERED
+    assert [each.request_id for each in claimed] == [first.request_id]
+    assert relay.deliveries.sending() == [each.delivery for each in claimed]
+
+
+def test_a_slowed_destination_that_does_not_fail_gives_no_delivery_up(relay: Relay, store: Store, clock: Clock) -> None:
+    """However long its deliveries have waited: it answers now and then."""
+    answered(relay, "r-1")
+    store.write(lambda tx: tx.save_destination(rules.Destination(name=DEAD, slowed_at=clock(), not_before=2e9)))
+    clock.advance(1e6)
+
+    assert relay.deliveries.expire_stalled() == 0
+    assert status(relay, "r-1")["status"] == "pending"
+
+
+def test_a_result_without_a_callback_is_sent_to_the_url_that_is_named(relay: Relay, store: Store, clock: Clock) -> None:
+    """It is a delivery like any other, with its id and its first time."""
+    relay.submit(a_submission("r", webhook_url=None))
+    relay.execution.complete(relay.execution.claim("w", limit=1)[0], a_completion())
+    with pytest.raises(Conflict, match="has no webhook"):
+        relay.redeliver(JobRef(request_id="r"))
+    delivery = relay.redeliver(JobRef(request_id="r"), url="https://new.example/y")
+
+    assert (delivery.url, delivery.due_at, delivery.run) == ("https://new.example/y", clock(), 1)
+    [sent] = relay.deliveries.claim("w", limit=1)
+    assert (sent.delivery.id, sent.delivery.url) == (delivery.id, delivery.url)
+
+
+def test_only_the_lease_that_is_named_is_taken_from_a_sender(relay: Relay, clock: Clock) -> None:
+    """One that has sent it, or has it again, keeps it."""
+    answered(relay, "r-1", "r-2")
+    clock.advance(2)
+    first, second = relay.deliveries.claim("w", limit=2)
+    relay.deliveries.record_attempt(first, Reply(status=200))
+    for sent in (first, second):
+        relay.deliveries.reap(sent.delivery, "another token")
+    relay.deliveries.release(first)
+
+    assert status(relay, first.request_id)["status"] == "delivered"
+    assert [each.job_id for each in relay.deliveries.sending()] == [second.delivery.job_id]

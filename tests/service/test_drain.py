@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
 from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.deliveries.destination import Destination
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Draining
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.admission import Admission
-from tests.support.builders import Clock, a_completion, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 
 
 def drain_of(relay: Relay) -> dict[str, Any]:
     body: dict[str, Any] = relay.queries.overview()["drain"]
     return body
+
+
+def answer(relay: Relay, url: str) -> None:
+    """A call that has just ended, whose callback goes there."""
+    relay.submit(a_submission(webhook_url=url))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    relay.execution.complete(claimed, a_completion())
 
 
 def test_a_drained_relay_refuses_new_jobs_and_starts_no_more_calls(relay: Relay, clock: Clock) -> None:
@@ -88,3 +98,57 @@ def test_a_drain_of_all_runs_the_jobs_that_wait(relay: Relay, clock: Clock) -> N
     relay.execution.sending(claimed)
     relay.execution.complete(claimed, a_completion())
     assert drain_of(relay)["idle"]
+
+
+def test_only_callbacks_that_are_sent_within_two_seconds_are_waited_for(
+    relay: Relay, store: Store, clock: Clock
+) -> None:
+    """CASES A15: none that is retried later, and none to a receiver that is paused, or slowed down for longer."""
+    for host in ("soon", "paused", "failing", "recovers"):
+        answer(relay, f"https://{host}.example/x")
+    for host, later in (("soon", 1.0), ("failing", 2.01), ("recovers", 2.0)):
+        health = Destination(name=f"https://{host}.example", failures=8, not_before=clock() + later)
+        store.write(lambda tx, health=health: tx.save_destination(health))
+    relay.destinations.pause("https://paused.example")
+    relay.drain()
+    assert drain_of(relay)["destinationsDue"] == 2
+
+    for delay, due in ((2.0, 3), (2.01, 3)):
+        other = Relay(store, QuietNotifier(), Policy(delivery_delay=delay), rng=random.Random(1))
+        other.resume()
+        answer(other, f"https://after-{delay}.example/x")
+        other.drain()
+        assert drain_of(other)["destinationsDue"] == due
+
+
+def test_the_rows_of_a_batch_hold_up_only_a_drain_of_all(relay: Relay, clock: Clock) -> None:
+    """CASES A15: they are counted among the jobs that wait, and Anthropic works on them without the relay."""
+    relay.submit(a_submission("batched", mode="batch"))
+    clock.advance(15)
+    assert relay.batches.plan("w") is not None
+    relay.submit(a_submission("queued"))
+    relay.drain()
+    clock.advance(2)
+    drain = drain_of(relay)
+    assert (drain["waiting"], drain["running"], drain["idle"], drain["runWaiting"]) == (2, 0, True, False)
+
+    relay.cancel(JobRef(request_id="queued"))
+    relay.drain(run_waiting=True)
+    clock.advance(2)
+    drain = drain_of(relay)
+    assert (drain["waiting"], drain["idle"], drain["runWaiting"]) == (1, False, True)
+
+
+def test_a_drain_of_all_leaves_a_pause_of_the_operator(relay: Relay, clock: Clock) -> None:
+    """CASES A15: only the pause that a drain began itself is over then, and its time is given back to deadlines."""
+    relay.submit(a_submission("r-1"))
+    relay.pause()
+    relay.drain(run_waiting=True)
+    assert relay.execution.claim("w", limit=1) == []
+
+    relay.resume()
+    relay.drain()
+    clock.advance(10 * Policy().deadline)
+    relay.drain(run_waiting=True)
+    assert relay.maintenance.expire() == []
+    assert len(relay.execution.claim("w", limit=1)) == 1

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from claude_relay.core.deliveries.delivery import Reply
-from claude_relay.core.files.fetched import FetchResult
+from claude_relay.core.files.fetched import FetchedFile, FetchResult
 from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
 from claude_relay.core.jobs.job import Retain
 from claude_relay.core.policy import DAY
-from claude_relay.errors import StoreUnavailable
+from claude_relay.errors import NotFound, StoreUnavailable
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from claude_relay.worker.executor import CallExecutor
@@ -267,3 +267,31 @@ def test_a_job_that_waits_for_its_files_is_not_stuck(relay: Relay) -> None:
     executor.run(running)
 
     assert stalled == [None]
+
+
+def test_the_dashboard_shows_a_fetched_file_as_it_was_stored(relay: Relay) -> None:
+    """By the name and the type that it was fetched with; one that was not fetched has no bytes."""
+    relay.submit(a_submission("r", request={"prompt": "Hei", "files": URLS}))
+    [claimed] = relay.execution.claim("w", limit=1)
+    for data in (PDF, b"again"):  # of which the first is kept
+        digest = hashlib.sha256(data).hexdigest()
+        file = FetchedFile(number=0, media_type="application/pdf", size=len(data), sha256=digest, at=1.0, name="1.pdf")
+        relay.fetched_files.keep(claimed, file, data, ms=1)
+    shown = relay.dashboard.document(R, 0)
+
+    assert (shown.name, shown.media_type, shown.data) == ("1.pdf", "application/pdf", PDF)
+    for number in (1, 2, -1):
+        with pytest.raises(NotFound):
+            relay.dashboard.document(R, number)
+
+
+def test_a_file_is_named_as_its_request_names_it(relay: Relay) -> None:
+    """Else as it was fetched, else by its number."""
+    relay.submit(a_submission("r", request={"prompt": "Hei", "files": [*URLS, {"url": "https://a.example/3"}]}))
+    [claimed] = relay.execution.claim("w", limit=1)
+    for number, name in enumerate(("1.pdf", "other.png", None)):
+        digest = hashlib.sha256(PNG).hexdigest()
+        file = FetchedFile(number=number, media_type="image/png", size=len(PNG), sha256=digest, at=1.0, name=name)
+        relay.fetched_files.keep(claimed, file, PNG, ms=1)
+
+    assert [relay.dashboard.document(R, number).name for number in range(3)] == ["1.pdf", "bilde.png", "file-2"]

@@ -13,6 +13,7 @@ from claude_relay.claude import AnthropicMessages, CallTimeouts
 from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
 from claude_relay.core.models.catalog import BUILT_IN
 from claude_relay.core.money.prices import PriceList
+from claude_relay.errors import StoreUnavailable
 from claude_relay.services import Relay
 from claude_relay.services.model_catalog import MAX_AGE, CachedModelCatalog
 from claude_relay.storage.sqlite.store import SqliteStore
@@ -111,3 +112,22 @@ def test_an_invalid_stored_list_leaves_the_built_in_one(store: SqliteStore, memo
     store.write(lambda tx: tx.set_shared_value("models", memo))
 
     assert CachedModelCatalog(store)() is BUILT_IN
+
+
+def test_a_store_that_is_away_leaves_the_list_as_it_was_read(relay: Relay, store: SqliteStore) -> None:
+    """Until it is back: a request names a model meanwhile."""
+    clock = Clock()
+    catalog = CachedModelCatalog(store, clock=clock)
+    relay.maintenance.set_shared("models", {"fetchedAt": 1.0, "models": [listed("claude-new-9")]})
+    assert catalog().listed("claude-new-9")
+
+    def away(work: Any) -> Any:
+        raise StoreUnavailable("it is away")
+
+    read, store.read = store.read, away  # type: ignore[method-assign]
+    clock.advance(MAX_AGE)
+    assert catalog().listed("claude-new-9")
+    store.read = read  # type: ignore[method-assign]
+    relay.maintenance.set_shared("models", {"fetchedAt": 1.0, "models": [listed("claude-newer-9")]})
+    clock.advance(MAX_AGE)
+    assert catalog().listed("claude-newer-9") and not catalog().listed("claude-new-9")

@@ -112,7 +112,12 @@ def test_long_overload_lets_all_who_wait_turn_and_who_was_never_tried_too(relay:
         assert relay.maintenance.apply_fallbacks() == []
         clock.advance(31)
     relay.execution.fail(claim(relay), overloaded())
-    assert [job.model for job in relay.maintenance.apply_fallbacks()] == [OPUS, OPUS]
+    notifier = relay.maintenance._context.notifier
+    assert isinstance(notifier, QuietNotifier)
+    notifier.notified.clear()
+    switched = relay.maintenance.apply_fallbacks()
+    assert [job.model for job in switched] == [OPUS, OPUS]
+    assert notifier.notified == [tuple(job.id for job in switched)]  # workers hear of them at once
 
     held = claim(relay)
     assert held.job.model == OPUS
@@ -216,3 +221,9 @@ def test_a_batch_asks_a_model_that_is_there_too(relay: Relay, clock: Clock) -> N
     assert one.request is not None
     assert (one.job.model, one.request.request["options"]["model"]) == (SONNET, SONNET)
     assert "raw" not in one.request.request["options"]
+
+
+def test_a_gateway_s_own_name_of_a_model_is_asked_as_it_is(relay: Relay) -> None:
+    """No list of models has it, and none says that it was retired."""
+    submit(relay, model="our-gateway/fast", fallbacks=())
+    assert claim(relay).job.model == "our-gateway/fast"

@@ -377,3 +377,31 @@ def test_a_wait_ends_with_the_run_or_its_time(store: Store) -> None:
     queries = Queries(relay.queries._context, sleep=no_sleep)
     assert queries.wait(ref, timeout=60.0)["status"] == "completed"
     assert queries.wait(JobRef(request_id="b"), timeout=60.0)["status"] == "failed"
+
+
+def test_of_named_jobs_only_those_that_may_start_are_claimed(relay: Relay, store: Store, clock: Clock) -> None:
+    """Those that were just announced, in their order: none that waits for its time, a batch, its group or its key."""
+    relay.set_group("full", concurrency=1, rate=None)
+    submit(relay, "runs", group="full")
+    assert claim(relay) == ["runs"]
+    submit(relay, "first", "cancelled", "not named")
+    relay.cancel(JobRef(request_id="cancelled"))
+    submit(relay, "later", run_at=clock() + 60)
+    submit(relay, "batch", mode="batch")
+    submit(relay, "full", group="full")
+    clock.advance(1)
+    submit(relay, "second", group="other")
+    ids = [job.id for job in store.read(lambda tx: tx.jobs(JobFilter())) if job.request_id != "not named"]
+
+    assert claim(relay, ids=ids) == ["first", "second"]
+
+
+def test_each_change_of_a_job_is_a_version_of_it(relay: Relay, clock: Clock) -> None:
+    """From its submission on; two that begin with the same one exclude each other."""
+    versions = [relay.submit(a_submission("r")).job.version]
+    [claimed] = relay.execution.claim("w", limit=1)
+    versions += [claimed.job.version, relay.execution.fail(claimed, a_failure(retry_after=60.0)).version]
+    versions.append(relay.cancel(JobRef(request_id="r")).version)
+    versions.append(relay.retry(JobRef(request_id="r")).version)
+
+    assert versions == [1, 2, 3, 4, 5]

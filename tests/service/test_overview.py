@@ -130,5 +130,11 @@ def test_the_summary_and_the_readiness_of_a_queue_that_stands_still(relay: Relay
         "queue is paused: claude-relay resume",
         "queue is parked",
     ]
+    relay.drain()
+    assert relay.queries.queue_summary().startswith("2 waiting, drained: no new jobs, parked (")
+    assert [problem.partition(" (")[0] for problem in problems()] == [
+        "queue is drained, and takes no new jobs: claude-relay resume",
+        "queue is parked",
+    ]
     clock.advance(60)
     assert problems()[0] == "worker has not been seen lately: start claude-relay worker"

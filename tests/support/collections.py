@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from claude_relay.core.collections.intake import parse_collection, parse_more_rows
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.keys import ADMIN
+from claude_relay.ports import Store
 from claude_relay.services import CollectionRef, Relay
 from tests.support.builders import Clock, a_completion, a_failure
 from tests.support.intake import an_intake_context
@@ -54,3 +56,15 @@ def callbacks(relay: Relay, status: int = 200) -> list[dict[str, Any]]:
     for item in taken:
         relay.deliveries.record_attempt(item, Reply(status=status))
     return [json.loads(item.body) for item in taken]
+
+
+def before_the_next_write(store: Store, act: Callable[[], object]) -> None:
+    """What another process does between a look at the store and the transaction that follows from it."""
+    original = store.write
+
+    def write(*args: Any, **options: Any) -> Any:
+        store.write = original  # type: ignore[method-assign]
+        act()
+        return original(*args, **options)
+
+    store.write = write  # type: ignore[method-assign]

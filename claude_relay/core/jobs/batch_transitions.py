@@ -137,7 +137,7 @@ def end_in_batch(job: Job, *, call: Call, now: float, deadline: bool = False) ->
 
 
 def record_late_cost(
-    job: Job, *, call: Call, usage: dict[str, int] | None, cost_usd: float | None, model: str, now: float
+    job: Job, *, call: Call, usage: dict[str, int] | None, cost_usd: float | None, model: str | None, now: float
 ) -> Change:
     """
     Book the cost of a result that no job waits for any more; its answer is dropped.
