@@ -30,7 +30,7 @@ from waitress.server import BaseWSGIServer
 from .. import __version__
 from ..config import Settings
 from ..errors import ConfigError, RelayError, StoreUnavailable
-from ..services import Relay
+from ..services import MAX_DOWNLOADS, Relay
 from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
@@ -43,6 +43,8 @@ from .trusted_proxy import TrustedPeers
 log = logging.getLogger(__name__)
 
 _SEND_BYTES = 65_536
+#: Bytes of a response in several pieces that wait for a client that reads slowly; then its thread waits.
+_UNREAD_BYTES = 2**20
 #: A body of as many bytes arrives in one or two reads; after 8 KiB, as in waitress, its head would take a thread.
 _RECV_BYTES = 65_536
 #: The longest that a thread keeps the interpreter lock while others want it, in seconds. A thread that has requests in
@@ -232,12 +234,13 @@ def listen(
                 expose_tracebacks=False,
                 recv_bytes=_RECV_BYTES,
                 send_bytes=_SEND_BYTES,
+                outbuf_high_watermark=_UNREAD_BYTES,
             )
         for listener in (server, *map.values()):
             listener.channel_class, listener.incomplete, listener.event_loop = Channel, incomplete, event_loop
             if isinstance(listener, BaseWSGIServer):
                 Wakeup.adopt(listener.trigger)
-        tasks.set_thread_count(settings.threads + MAX_WAITERS)
+        tasks.set_thread_count(settings.threads + MAX_WAITERS + MAX_DOWNLOADS)
         return server
     except ValueError as exc:  # of waitress, which has resolved the name
         problem = (
