@@ -206,6 +206,7 @@ def test_the_trusted_proxy_has_no_bound_of_its_own(start, clients) -> None:
     [
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8::1", "2001:db8::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
         ("fe80::1%eth0", "fe80::/64"),
         ("localhost", "localhost"),
     ],
@@ -231,6 +232,15 @@ def test_requests_over_ipv6_and_a_unix_socket_are_answered(make, tmp_path) -> No
                     client.sendall(_SUBMIT)
                     client.sendall(_BODY)
                     assert read_answer(client)[0] == 202
+
+
+def test_every_address_is_that_of_ipv4_too(make) -> None:
+    """CASES C6, a sibling: RELAY_HOST=:: as platforms with IPv6 ask for; the image's health check is over IPv4."""
+    with serving(make().app, Settings(port=0, host="::")) as (_, port):
+        for host in ("127.0.0.1", "::1"):
+            with connect((host, port), "::1" if ":" in host else "127.0.0.1") as client:
+                client.sendall(_HEALTH)
+                assert read_answer(client)[0] == 200
 
 
 @dataclass(eq=False)
