@@ -132,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
+        exc.message = clean(exc.message)  # it may have a file's name
         exc.show()
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -200,6 +201,6 @@ def _unexpected(output: Output, exc: Exception) -> int:
         traceback.print_exc()
     else:
         summary = f"{type(exc).__name__}: {exc}".splitlines()[0]
-        print(f"claude-relay: unexpected error: {summary}. Run again with -v for the details.", file=sys.stderr)
+        print(f"claude-relay: unexpected error: {clean(summary)}. Run again with -v for the details.", file=sys.stderr)
 
     return 1
