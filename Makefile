@@ -25,7 +25,7 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-bitflips prove-checks prove-mutants prove-crash prove-openapi prove-flat prove-retention prove-snapshot \
+        prove-bitflips prove-checks prove-mutants prove-crash prove-openapi prove-flat prove-pages prove-retention prove-snapshot \
         prove-n8n prove-bare attack docs constraints release install uninstall man clean
 
 help: ## list these targets
@@ -101,6 +101,9 @@ prove-crash: $(READY) ## fail every statement, and walk random orders of events 
 
 prove-flat: $(READY) ## compare the work of each use case and page with a thousand jobs and with a million (ARGS='--keep-stores FOLDER')
 	@$(PYTEST) --proof --timeout 3600 tests/contract/test_flat.py tests/dashboard/test_flat_pages.py -k 'visits or no_page' $(ARGS)
+
+prove-pages: $(READY) ## the CPU and bytes of each page of the dashboard with a million jobs (ARGS='--jobs N --waiting N --postgres')
+	@"$(PY)" -m tests.dashboard.page_times $(ARGS)
 
 prove-retention: $(READY) ## erase a million jobs while another thread submits (ARGS='--jobs N --postgres --limit MS')
 	@"$(PY)" -m tests.faults.retention $(ARGS)

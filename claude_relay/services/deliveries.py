@@ -55,6 +55,10 @@ class _Room:
         """The most deliveries to a destination that a claim may read."""
         return min(self.limit, max(destinations.CLAIMED_AHEAD, self.at_once) if name in self.quick else self.at_once)
 
+    def at_a_time(self, name: str, busy: int) -> int:
+        """The POSTs that may be made at a time to a destination of which `busy` deliveries are leased."""
+        return destinations.at_once_beside(busy=busy, own=self.quick.get(name, busy))
+
 
 class Deliveries:
     """The use cases of a worker's senders."""
@@ -89,8 +93,8 @@ class Deliveries:
         """
         Record those POSTs and claim further deliveries, in one commit.
 
-        `quick`: see `destinations.allocate`; at most `MAX_CONCURRENT` of what is claimed may be sent at a time. Returns
-        the recorded deliveries in the order of `replies`, a lost lease in its place, and the claimed ones.
+        `quick`: see `destinations.allocate`; `ClaimedDelivery.at_once` of what is claimed may be sent at a time.
+        Returns the recorded deliveries in the order of `replies`, a lost lease in its place, and the claimed ones.
         """
         room = _Room(worker=worker, limit=limit, senders=senders or limit, at_once=at_once, quick=quick)
 
@@ -218,9 +222,10 @@ class Deliveries:
             quick=room.quick,
             now=tx.now,
         )
+        busy = {due.destination: due.busy for due in dues}
         claimed: list[ClaimedDelivery] = []
         for name, share in shares.items():
-            destination = failing.get(name)
+            destination, at_once = failing.get(name), room.at_a_time(name, busy[name])
             healthy = destination is None or not (destination.slowed or destination.recovering)
             if healthy:  # read up to the same number each time: it is announced before the shares are known
                 due = _first_due(tx, name, floors, limit=room.most(name))[:share]
@@ -229,7 +234,7 @@ class Deliveries:
             tx.prefetch(functools.partial(_look_up_deliveries, due=due))
             for delivery in due:
                 try:
-                    claimed.append(self._claim_delivery(tx, delivery, room.worker))
+                    claimed.append(self._claim_delivery(tx, delivery, room.worker, at_once))
                 except Damaged as exc:
                     damage.note(tx, exc)
                     with contextlib.suppress(Damaged):  # its event has no job to belong to: the row of that is lost
@@ -239,7 +244,7 @@ class Deliveries:
 
         return claimed
 
-    def _claim_delivery(self, tx: Transaction, due: Delivery, worker: str) -> ClaimedDelivery:
+    def _claim_delivery(self, tx: Transaction, due: Delivery, worker: str, at_once: int) -> ClaimedDelivery:
         if not due.intact:
             raise Damaged(f"the delivery or the stored webhook address of job {due.job_id}")
         if (target := tx.webhook_target(due.job_id)) is None:
@@ -255,7 +260,7 @@ class Deliveries:
             # Headers often are API keys: only the destinations that were named with them get them.
             target = replace(target, headers={})
 
-        return ClaimedDelivery(delivery=change.delivery, target=target, body=body)
+        return ClaimedDelivery(delivery=change.delivery, target=target, body=body, at_once=at_once)
 
     @transaction
     def _renew(self, tx: Transaction, tokens: Sequence[str]) -> None:

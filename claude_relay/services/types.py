@@ -96,11 +96,12 @@ class BatchEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedDelivery:
-    """A delivery that is leased to a sender."""
+    """A delivery that is leased to a sender, who makes `at_once` POSTs to its destination at a time."""
 
     delivery: Delivery
     target: WebhookTarget
     body: bytes = field(repr=False)
+    at_once: int
 
     @property
     def request_id(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import failpoints
 from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destination_of
-from ..core.deliveries.destination import MAX_CONCURRENT, HealthSignal, health_signal, is_quick
+from ..core.deliveries.destination import HealthSignal, health_signal, is_quick
 from ..core.deliveries.signing import sign
 from ..core.text.redaction import Redactor
 from ..errors import LeaseLost, StoreUnavailable
@@ -57,7 +57,7 @@ class DeliverySender:
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
         self._lock = threading.Condition()
         self._in_flight: dict[str, ClaimedDelivery] = {}
-        self._sending: Counter[str] = Counter()  # POSTs to each destination, at most MAX_CONCURRENT
+        self._sending: Counter[str] = Counter()  # POSTs to each destination
         self._waiting: dict[str, deque[ClaimedDelivery]] = {}  # leased, behind those POSTs; in flight, too
         self._replies: list[tuple[ClaimedDelivery, Reply]] = []  # that are not recorded yet; still in flight
         self._draining = False
@@ -140,7 +140,7 @@ class DeliverySender:
         """Whether it may be sent now; otherwise it waits for one of the POSTs to its destination to end."""
         name = item.delivery.destination
         with self._lock:
-            if self._sending[name] < MAX_CONCURRENT:
+            if self._sending[name] < item.at_once:
                 self._sending[name] += 1
                 return True
             self._waiting.setdefault(name, deque()).append(item)
@@ -151,10 +151,13 @@ class DeliverySender:
         """The next delivery that waits for a POST to its destination to end; after a failure they are released."""
         with self._lock:
             waiting = self._waiting.get(name) or deque()
-            if waiting and healthy and not self._draining:
+            goes_on = bool(waiting) and healthy and not self._draining
+            if goes_on and self._sending[name] <= waiting[0].at_once:
                 return waiting.popleft()
-            self._waiting.pop(name, None)
             self._sending[name] -= 1
+            if goes_on:  # the other threads send them
+                return None
+            self._waiting.pop(name, None)
             if not self._sending[name]:
                 del self._sending[name]
         self._release(waiting)

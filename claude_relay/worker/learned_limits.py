@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from .quota import Quota
 
@@ -18,8 +19,10 @@ _ENOUGH = 12
 _RAISE_AFTER, _LONGEST_RAISE = 10.0, 3600.0
 #: Seconds without a refusal after which everything learned is forgotten.
 _FORGET = 600.0
-#: The learned rate grows once in so many seconds without a refusal.
-_RATE_PERIOD = 5.0
+#: Seconds without an acceptance that no bucket of many requests a minute explains.
+_DRY = 8.0
+#: The learned rate grows after so many seconds and accepted calls without a refusal, each time twice as much.
+_RATE_PERIOD, _RATE_CALLS = 5.0, 20
 
 
 class LearnedLimits:
@@ -42,17 +45,28 @@ class LearnedLimits:
         self._first_at = self._last_at = -math.inf  # refusals that belong together
         self._accepted = self._accepted_since_last = 0
         self._resumed_at: float | None = None  # the first acceptance since the last refusal
-        self._dry = False  # nothing was accepted after the pause before, or the pause was told and long
-        self._grown_at = 0.0
+        self._dry_at = -math.inf  # the first refusal after which nothing was accepted
+        self._dry_for = 0.0  # seconds until the last such refusal, or as upstream says
+        self._grown_at, self._grown_with, self._growth = 0.0, 0, 1.0
 
     @property
     def careful(self) -> bool:
         """The limit is one of requests a minute, and the rate is not known yet."""
         return self._disproved and self.rate is None and self._accepted_since_last < 8
 
-    def accepted(self, in_flight: int, now: float, *, stale: bool) -> None:
-        """A call was accepted as one of `in_flight` accepted ones; `stale`: it was sent before a refusal was known."""
-        if stale:
+    @property
+    def searching(self) -> bool:
+        """Some limit was met, and no rate or window is known that keeps the calls below it."""
+        return self.rate is None and (self._disproved or self.concurrency is not None)
+
+    def is_stale(self, sent_at: float) -> bool:
+        """Whether a call was sent before the last refusal was known, or in the pause after it."""
+        return sent_at < self.paused_until
+
+    def accepted(self, in_flight: int, now: float, *, sent_at: float) -> None:
+        """A call was accepted as one of `in_flight` accepted ones."""
+        if self.is_stale(sent_at):
+            self._accepted += sent_at >= self._first_at
             if self.concurrency is not None:
                 self.concurrency = max(self.concurrency, in_flight)
             return
@@ -61,19 +75,29 @@ class LearnedLimits:
         if not self._disproved:
             self._pause = _PAUSE
         if self._resumed_at is None:
-            self._resumed_at = now
+            self._resumed_at = sent_at
         if self.concurrency is not None and in_flight > self.concurrency:
             self.concurrency = in_flight
             self._step, self._raise_after, self._raise_at = 2 * self._step, _RAISE_AFTER, now + 2.0
 
     def refused(
-        self, running: int, accepted: int, now: float, *, wall: float, burst_at: float, retry_after: float | None
+        self,
+        unanswered: Sequence[float],
+        accepted: int,
+        now: float,
+        *,
+        wall: float,
+        burst_at: float,
+        retry_after: float | None,
     ) -> None:
         """
-        A call was refused while `running` others were in flight, `accepted` of them answered.
+        A call was refused while others were in flight: `accepted` ones, and those that were sent at `unanswered`.
 
-        `burst_at`: when the calls before it began.
+        As refusals come faster than answers, the unanswered ones count as accepted. `burst_at`: when the calls before
+        it began.
         """
+        running = accepted + len(unanswered)
+        fresh = self._accepted_since_last + sum(not self.is_stale(at) for at in unanswered)
         if now - self._last_at > _FORGET:
             self._restart(now)
         if self.concurrency is not None and running + 1 <= self.concurrency:
@@ -85,10 +109,11 @@ class LearnedLimits:
             self.concurrency = max(1, accepted)
             self._raise_at = now + self._raise_after
         else:
-            self._learn(now)
-        paused = self._accepted_since_last == 0
+            self._learn(now, self._accepted + sum(at >= self._first_at for at in unanswered), fresh)
+        if fresh:
+            self._dry_at = now
+        self._dry_for = max(now - self._dry_at, retry_after or 0.0)
         self.paused_until = max(self.paused_until, self._resume_at(now, wall, burst_at, retry_after))
-        self._dry = paused or (retry_after is not None and retry_after >= 10.0)
         self._last_at, self._accepted_since_last, self._resumed_at = now, 0, None
 
     def overloaded(self, now: float, retry_after: float | None) -> None:
@@ -109,10 +134,10 @@ class LearnedLimits:
         if self.rate is None:
             return
         if self.rate.per_second:
-            if now >= self._grown_at + _RATE_PERIOD:
+            if now >= self._grown_at + _RATE_PERIOD and self._accepted_since_last >= self._grown_with + _RATE_CALLS:
                 self.rate.left, self.rate.at = self.rate.available(now), now
-                self.rate.per_second *= 1.0 + min(0.3, 0.5 / self._accepted)
-                self._grown_at = now
+                self.rate.per_second *= 1.0 + min(0.3, self._growth * 0.5 / self._accepted)
+                self._grown_at, self._grown_with, self._growth = now, self._accepted_since_last, 2 * self._growth
         elif now >= self._last_at + _FORGET / 2 and now >= self._grown_at + _FORGET / 2:
             self.rate.limit = math.ceil(self.rate.limit * 1.25)
             self._grown_at = now
@@ -121,21 +146,23 @@ class LearnedLimits:
         self.concurrency, self.rate, self._pause, self._disproved = None, None, _PAUSE, False
         self._raise_after, self._first_at, self._accepted = _RAISE_AFTER, now, 0
 
-    def _learn(self, now: float) -> None:
-        accepted, elapsed = self._accepted, now - self._first_at
+    def _learn(self, now: float, accepted: int, fresh: int) -> None:
+        """Of `accepted` calls since the first refusal, `fresh` ones since the last."""
+        elapsed = now - self._first_at
         if self.rate is not None and not self.rate.per_second and now < self.rate.reset:
             taken = int(self.rate.limit - self.rate.left)
             if taken > self.rate.limit / 2:  # the window is smaller than was tried
                 self.rate.limit, self.rate.left, self.rate.at = taken - 1, 0.0, now
                 return
             self.rate = None  # it begins at another time
-        if self._dry and self._resumed_at is not None and self._accepted_since_last >= 8:
-            count, reset = self._accepted_since_last, self._resumed_at + 60.0
-            self.rate = Quota(limit=count, left=0.0, per_second=0.0, at=now, reset=reset)
+        if self._dry_for >= _DRY and self._resumed_at is not None and self._accepted_since_last >= 8:
+            windows = max(1, math.ceil((now - self._resumed_at) / 60.0))
+            reset = self._resumed_at + windows * 60.0
+            self.rate = Quota(limit=max(1, fresh // windows), left=0.0, per_second=0.0, at=now, reset=reset)
         elif accepted and elapsed > 0 and (self.rate is None or self.rate.per_second):
             rate = _MARGIN * accepted / elapsed
             self.rate = Quota(limit=2, left=0.0, per_second=rate, at=now, reset=now) if accepted >= _ENOUGH else None
-            self._grown_at = now
+            self._grown_at, self._grown_with, self._growth = now, 0, 1.0
 
     def _resume_at(self, now: float, wall: float, burst_at: float, retry_after: float | None) -> float:
         rough = self._disproved and self.rate is None

@@ -5,8 +5,9 @@ Limits are pooled upstream by family, and a refused request only costs time. Fou
 
 - *Unanswered calls.* The upstream has accepted a call when its response headers arrive. Few calls may be without
   headers at first; each acceptance adds one, so that the bound doubles with every round trip (slow start, RFC 5681),
-  however long the calls take. Calls beyond the highest number that was ever accepted at once start 10 ms apart: the
-  first call that meets a limit is refused, and not dozens.
+  however long the calls take. As the headers of a long call come after seconds, it has no end until a call is refused.
+  Calls beyond the highest number that was ever accepted at once start 10 ms apart: the first call that meets a limit
+  is refused, and not dozens.
 - *Quota.* The requests that `anthropic-ratelimit-requests-*` says are left, and the rate at which they come back.
 - *Concurrency*, *rate* and *window* as the refusals teach them (`learned_limits.py`).
 """
@@ -24,8 +25,9 @@ from .quota import Quota
 
 #: Calls without response headers that a family may have before any was accepted.
 FIRST_WINDOW = 4
-#: Most calls without response headers while a family grows, and after a refusal until a few were accepted.
-_LARGEST_WINDOW, _CAREFUL_WINDOW = 12.0, 2.0
+#: Most calls without response headers while the size of a limit is searched, or half of those that were accepted at
+#: once if that is more; and right after a refusal.
+_SEARCH_WINDOW, _CAREFUL_WINDOW = 12.0, 2.0
 #: Use a little less than the upstream allows: clocks and counters differ.
 _MARGIN = 0.98
 #: Calls a second beyond the highest number accepted at once, and how many may start together.
@@ -40,13 +42,16 @@ class _Family:
         self.windowed = False  # its quota has been seen not to come back evenly
         self.learned = LearnedLimits()
         self.running = 0
-        self.unanswered = 0
+        self.sent: list[float] = []  # when those were sent that are unanswered, in order
         self.window = float(FIRST_WINDOW)  # calls that may be unanswered
         self.peak = FIRST_WINDOW  # accepted at the same time
         self.growth = Quota(limit=int(_GROWTH_BURST), left=_GROWTH_BURST, per_second=_GROWTH, at=now, reset=now)
         self.paused_until = 0.0  # by the token limits of the headers
-        self.stale = 0  # unanswered calls that were sent before the last refusal was known
         self.burst_at = now
+
+    @property
+    def unanswered(self) -> int:
+        return len(self.sent)
 
     @property
     def accepted(self) -> int:
@@ -93,39 +98,39 @@ class _Family:
                 quota.take(1, now)
 
     def send(self, now: float) -> None:
-        self.unanswered += 1
-        if now < self.learned.paused_until:  # it was claimed before the refusal was known
-            self.stale += 1
+        self.sent.append(now)
 
-    def accept(self, now: float) -> None:
-        self.unanswered -= 1
-        stale, self.stale = self.stale > 0, max(0, self.stale - 1)
-        self.window = min(self.window + 1, _CAREFUL_WINDOW if self.learned.careful else _LARGEST_WINDOW)
+    def accept(self, now: float, sent_at: float) -> None:
+        self.sent.remove(sent_at)
         self.peak = max(self.peak, self.accepted)
-        self.learned.accepted(self.accepted, now, stale=stale)
+        self.window += 1
+        if self.learned.careful:
+            self.window = min(self.window, _CAREFUL_WINDOW)
+        elif self.learned.searching:
+            self.window = min(self.window, max(_SEARCH_WINDOW, self.peak / 2))
+        self.learned.accepted(self.accepted, now, sent_at=sent_at)
 
-    def refuse(self, now: float, *, wall: float, retry_after: float | None, overloaded: bool) -> None:
+    def refuse(self, now: float, sent_at: float, *, wall: float, retry_after: float | None, overloaded: bool) -> None:
         """Called while the refused call still counts as unanswered."""
-        self.unanswered -= 1
+        self.sent.remove(sent_at)
         self.running -= 1
-        if self.stale:  # it was sent before the refusal that was counted
-            self.stale -= 1
+        if self.learned.is_stale(sent_at):  # the refusal that was counted stands for it
             return
-        self.stale, self.window, self.peak = self.unanswered, 1.0, max(1, self.accepted)
+        self.window, self.peak = 1.0, max(1, self.accepted)
         self.growth.left, self.growth.at = 0.0, now
         if overloaded:
             self.learned.overloaded(now, retry_after)
         else:
             self.learned.refused(
-                self.running, self.accepted, now, wall=wall, burst_at=self.burst_at, retry_after=retry_after
+                self.sent, self.accepted, now, wall=wall, burst_at=self.burst_at, retry_after=retry_after
             )
 
 
 class PacedCall:
     """One call of a family, from its claim to its end."""
 
-    def __init__(self, pacing: Pacing, name: str) -> None:
-        self._pacing, self._name = pacing, name
+    def __init__(self, pacing: Pacing, name: str, sent_at: float) -> None:
+        self._pacing, self._name, self._sent_at = pacing, name, sent_at
         self._answered = self._ended = False
 
     def accepted(self) -> None:
@@ -134,7 +139,7 @@ class PacedCall:
             if self._answered or self._ended:
                 return
             self._answered = True
-            family.accept(now)
+            family.accept(now, self._sent_at)
             room = family.room(now)
         if room:
             self._pacing.on_room()
@@ -145,8 +150,11 @@ class PacedCall:
             if not self._ended:
                 self._ended = True
                 if self._answered:  # throttled in mid-stream
-                    family.unanswered += 1
-                family.refuse(now, wall=self._pacing.wall(), retry_after=retry_after, overloaded=overloaded)
+                    self._sent_at = now
+                    family.send(now)
+                family.refuse(
+                    now, self._sent_at, wall=self._pacing.wall(), retry_after=retry_after, overloaded=overloaded
+                )
 
             return max(0.0, family.learned.paused_until - now)
 
@@ -158,22 +166,21 @@ class PacedCall:
             self._ended = True
             family.running -= 1
             if not self._answered:
-                family.unanswered -= 1
-                family.stale = max(0, family.stale - 1)
+                family.sent.remove(self._sent_at)
 
     @contextlib.contextmanager
     def set_aside(self) -> Iterator[None]:
         """For the block the call does not count: its files are fetched, inspected or uploaded, which may be slow."""
         with self._pacing.family(self._name) as (family, _):
             family.running -= 1
-            family.unanswered -= 1
-            family.stale = min(family.stale, family.unanswered)
+            family.sent.remove(self._sent_at)
         try:
             yield
         finally:
             with self._pacing.family(self._name) as (family, now):
                 family.running += 1
                 family.send(now)
+                self._sent_at = now
 
 
 class Pacing:
@@ -206,7 +213,7 @@ class Pacing:
         with self.family(name) as (family, now):
             family.start(now)
 
-        return PacedCall(self, name)
+        return PacedCall(self, name, now)
 
     def record_limits(
         self,

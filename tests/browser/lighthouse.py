@@ -1,5 +1,5 @@
 """
-Lighthouse on four pages of a real relay: `python -m tests.browser.lighthouse` (npm and chromium; on an idle machine).
+Lighthouse on the pages of a real relay: `python -m tests.browser.lighthouse` (npm and chromium; on an idle machine).
 
 Ends with 1 if performance, accessibility or best practices of a page is below 95.
 """
@@ -16,7 +16,19 @@ from pathlib import Path
 from tests.support.needs import needs
 from tests.support.rig import KEY, Rig
 
-PAGES = ("/login", "", "/jobs", "/jobs/looked-at")
+PAGES = (
+    "/login",
+    "",
+    "/jobs",
+    "/jobs/looked-at",
+    "/collections",
+    "/templates",
+    "/groups",
+    "/destinations",
+    "/keys",
+    "/money",
+    "/try",
+)
 LEAST = 0.95
 
 

@@ -322,6 +322,30 @@ def test_callbacks_to_a_receiver_that_answers_at_once_share_commits(
     senders.stop(60)
 
 
+def test_two_workers_at_one_quick_destination_do_not_share_each_commit(relay: Relay) -> None:
+    """Issue 14 item 2: beside one callback of another worker, this one makes three POSTs at a time of eleven leases."""
+    receiver, now = Counting(), [0.0]
+    senders = DeliverySender(relay, receiver, worker="w", monotonic=lambda: now[0])
+    for number in range(MAX_CONCURRENT + CLAIMED_AHEAD):
+        answered(relay, f"r-{number}")
+    [held] = relay.deliveries.claim("other", limit=1)
+    senders._round()
+    eventually(lambda: len(senders._replies) == MAX_CONCURRENT - 1)
+    receiver.hold.clear()
+    now[0] += 1.0
+    senders._round()
+
+    eventually(lambda: len(receiver.posts) == 2 * (MAX_CONCURRENT - 1))
+    assert len(relay.deliveries.sending()) == 1 + CLAIMED_AHEAD * 3 // 4 - 1
+    assert not relay.deliveries.claim("other", limit=MAX_CONCURRENT), "until few of the leases are left"
+    receiver.hold.set()
+    eventually(lambda: len(receiver.posts) == MAX_CONCURRENT - 1 + CLAIMED_AHEAD * 3 // 4 - 1)
+    relay.deliveries.release(held)
+    senders.stop(60)
+
+    assert receiver.most == MAX_CONCURRENT - 1
+
+
 @pytest.mark.parametrize("stopped", [False, True])
 def test_callbacks_leased_ahead_are_released_once_one_fails_or_the_worker_stops(relay: Relay, stopped: bool) -> None:
     """Issue 17 item 3: a receiver that begins to fail gets no more than the four that are on their way."""

@@ -124,12 +124,20 @@ class Run:
 
 
 def simulate(
-    upstream: Upstream, *, jobs: int, seconds: float, slots: int, round_trip: float = 0.005, seed: int = 7
+    upstream: Upstream,
+    *,
+    jobs: int,
+    seconds: float,
+    slots: int,
+    headers_after: float = 0.0,
+    round_trip: float = 0.005,
+    seed: int = 7,
 ) -> Run:
     """
-    Run a backlog of `jobs` calls that take about `seconds` each through `slots` slots.
+    Run a backlog of `jobs` calls through `slots` slots: about `seconds` each once their headers have arrived.
 
-    A refused job is due again after its Retry-After, or 2 to 4 seconds, as `core.jobs.transitions` decides.
+    Those of an accepted call come about `headers_after` seconds later than a refusal, which needs no model. A refused
+    job is due again after its Retry-After, or 2 to 4 seconds, as `core.jobs.transitions` decides.
     """
     clock, rng, order = [0.0], random.Random(seed), itertools.count()
     pacing = Pacing(clock=lambda: clock[0], wall=lambda: _EPOCH + clock[0])
@@ -158,9 +166,13 @@ def simulate(
         clock[0], _, kind, call, retry_after = heapq.heappop(events)
         if kind == "arrives":
             accepted, retry_after = upstream.ask(clock[0])
-            later(round_trip * rng.uniform(0.4, 0.6), "accepted" if accepted else "refused", call, retry_after)
+            back = round_trip * rng.uniform(0.4, 0.6)
             if accepted:
-                later(round_trip + seconds * rng.uniform(0.7, 1.3), "ends", call)
+                headers = back + headers_after * rng.uniform(0.5, 1.5)
+                later(headers, "accepted", call)
+                later(headers + seconds * rng.uniform(0.7, 1.3), "ends", call)
+            else:
+                later(back, "refused", call, retry_after)
         elif kind == "accepted":
             accepted_at.append(clock[0])
             call.accepted()

@@ -185,16 +185,29 @@ def test_no_destination_takes_all_senders() -> None:
 
 
 def test_a_destination_that_answers_at_once_gets_more_leases_of_one_worker_only() -> None:
-    """Issue 17 item 3: where no other worker has leases, it is healthy, and senders are free."""
+    """Issue 17 item 3: where it makes all POSTs, the destination is healthy, and senders are free."""
     due, quick = DueDestination(destination=HERE, due_at=1.0, busy=3), {HERE: 3}
     some = {"free": 60, "senders": 64, "now": 2.0}
 
     assert rules.allocate([due], {}, **some, quick=quick) == {HERE: CLAIMED_AHEAD - 3}
     assert rules.allocate([due], {}, **some) == {HERE: MAX_CONCURRENT - 3}
-    assert rules.allocate([due], {}, **some, quick={HERE: 2}) == {HERE: MAX_CONCURRENT - 3}
     assert rules.allocate([replace(due, busy=CLAIMED_AHEAD)], {}, **some, quick={HERE: 1}) == {}
     assert rules.allocate([due], {HERE: slowed()}, **some, quick=quick) == {}
     assert rules.allocate([replace(due, busy=0)], {}, free=20, senders=64, now=2.0, quick=quick) == {HERE: 1}
+
+
+@pytest.mark.parametrize(("others", "leased", "at_once"), [(0, 16, 4), (1, 11, 3), (2, 6, 2), (3, 1, 1), (4, 0, 0)])
+def test_beside_the_leases_of_another_worker_it_leases_ahead_for_the_posts_that_are_left(
+    others: int, leased: int, at_once: int
+) -> None:
+    """Issue 14 item 2: two workers with three and one callbacks in each commit made half as many jobs a second."""
+    due = DueDestination(destination=HERE, due_at=1.0, busy=others)
+
+    shares = rules.allocate([due], {}, free=60, senders=64, now=2.0, quick={HERE: 0})
+
+    assert shares.get(HERE, 0) == leased
+    assert rules.at_once_beside(busy=others, own=0) == at_once
+    assert leased + others >= MAX_CONCURRENT, "the other one gets none until few are left"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,34 @@ def test_a_backlog_takes_the_time_that_the_limit_permits(upstream, jobs, seconds
     assert run.refused < 0.01 * (jobs + run.refused)
 
 
+@pytest.mark.parametrize(
+    "upstream, jobs",
+    [
+        (Upstream, 3000),
+        (lambda: TokenBucket(300), 3000),
+        (lambda: TokenBucket(300, retry_after=False), 3000),
+        (lambda: TokenBucket(1000, retry_after=False), 6000),
+        (lambda: FixedWindow(300), 3000),
+        (lambda: FixedWindow(1000, retry_after=False), 6000),
+        (lambda: AtOnce(10), 1000),
+        (lambda: Storm(5.0, 30.0), 3000),
+    ],
+    ids=["none", "bucket300", "bucket300-silent", "bucket1000-silent", "window300", "window1000-silent", "at-once",
+         "storm"],
+)  # fmt: skip
+def test_a_backlog_of_calls_whose_headers_come_after_seconds(upstream, jobs) -> None:
+    """
+    A limit is met by refusals that come faster than answers: at most a quarter more time, and 2 % are refused.
+
+    A bucket of 300 a minute was taken for a window of 22 a minute, and 64 slots did 6 calls a second at most.
+    """
+    limited = upstream()
+    run = simulate(limited, jobs=jobs, seconds=10.0, slots=300, headers_after=2.0, round_trip=0.1)
+
+    assert run.seconds <= 1.25 * limited.shortest(jobs, 12.0, 300) + 5.0
+    assert run.refused < 0.02 * (jobs + run.refused)
+
+
 @pytest.mark.parametrize("limit", [50, 60, 300])
 def test_headers_spare_every_refusal(limit: int) -> None:
     """The quota of `anthropic-ratelimit-requests-*` is kept to from the first answer on."""

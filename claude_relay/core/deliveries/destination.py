@@ -20,7 +20,8 @@ from .reply_text import describe_reply
 #: Concurrent POSTs to one destination, from all workers. A receiver of webhooks is seldom built for more.
 MAX_CONCURRENT = 4
 
-#: Deliveries that one worker leases together to a destination that answers at once, so that they share commits.
+#: Deliveries that one worker leases together to a destination that answers at once, so that they share commits, if it
+#: makes all POSTs there; otherwise as many for each of its own.
 CLAIMED_AHEAD = 16
 
 #: It answers at once: within these milliseconds, to bodies of at most these bytes, of which many may be in memory.
@@ -172,6 +173,11 @@ def probe_soon(destination: Destination, *, now: float) -> Destination:
     return replace(destination, not_before=min(destination.not_before, now + FIRST_PAUSE))
 
 
+def at_once_beside(*, busy: int, own: int) -> int:
+    """The POSTs that a worker with `own` of `busy` leases may make at a time, as others send theirs."""
+    return MAX_CONCURRENT - max(0, busy - own)
+
+
 def allocate(
     dues: Sequence[DueDestination],
     failing: Mapping[str, Destination],
@@ -188,14 +194,17 @@ def allocate(
     Senders are dealt out one by one, the longest due first, so that no destination waits for another's backlog. When
     half of the senders are busy, each destination gets one at most: a destination that hangs cannot take them all.
 
-    `quick`: the destinations that answer this worker at once, each with the number of its leases there. As long as no
-    other worker has any, it may lease more than it sends at a time; others get none until few are left.
+    `quick`: the destinations that answer this worker at once, each with the number of its leases there. It may lease
+    more than `at_once_beside` others it sends at a time; others get none until few are left. So two workers that began
+    together do not go on with one or two deliveries in each commit.
     """
     at_once = at_once if free > senders // 2 else 1
 
     def most(due: DueDestination) -> int:
-        alone = at_once > 1 and due.busy <= quick.get(due.destination, -1)
-        return max(CLAIMED_AHEAD, at_once) if alone else at_once
+        if at_once == 1 or due.destination not in quick:
+            return at_once
+        alongside = at_once_beside(busy=due.busy, own=quick[due.destination])
+        return max(CLAIMED_AHEAD * alongside // MAX_CONCURRENT, at_once)
 
     capacities = {
         due.destination: capacity(failing.get(due.destination), busy=due.busy, now=now, at_once=most(due))
