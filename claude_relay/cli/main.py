@@ -132,8 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
-        exc.message = clean(exc.message)  # it may have a file's name
-        exc.show()
+        _show(exc)
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         print(file=sys.stderr)
@@ -150,6 +149,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             _discard_output()
             return 1
         return _unexpected(output, exc)
+
+
+def _show(exc: click.ClickException) -> None:
+    """Print an error of the option parser, which may have a file's name in it."""
+    import io
+
+    text = io.StringIO()
+    exc.show(file=text)
+    print(clean(text.getvalue()), end="", file=sys.stderr)
 
 
 def _discard_output() -> None:
