@@ -20,6 +20,8 @@ MAX_PLACEHOLDERS = 1_000
 #: Bytes of a template, and of one variable, as JSON.
 MAX_BYTES = 2**20
 MAX_NAME = 100
+#: Shown for the value of a webhook header.
+HIDDEN = "(hidden)"
 NO_PLACEHOLDERS = (
     "has no placeholder, so the variables would change nothing. In Make and n8n {{…}} is the tool's own syntax, and is"
     " replaced before it arrives here: save the template with the command line, the dashboard or curl, and send its"
@@ -271,6 +273,29 @@ def missing_problems(
         if columns and name not in columns:
             text += f", and the row's columns are {_listed(columns)}"
         yield Problem(field=f"{at}.{_quote(name)}", problem=text)
+
+
+def with_hidden_headers(body: dict[str, Any]) -> dict[str, Any]:
+    """The body as it is shown: without the values of its webhook headers."""
+    headers = body.get("webhookHeaders")
+
+    return {**body, "webhookHeaders": dict.fromkeys(headers, HIDDEN)} if isinstance(headers, dict) else body
+
+
+def with_kept_headers(body: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """A body that is saved as it was shown: hidden headers keep their values. Raises `InvalidRequest` without one."""
+    headers, stored = body.get("webhookHeaders"), earlier.get("webhookHeaders")
+    if not isinstance(headers, dict) or HIDDEN not in headers.values():
+        return body
+    kept = stored if isinstance(stored, dict) else {}
+    if lost := [name for name, value in headers.items() if value == HIDDEN and name not in kept]:
+        text = f"is “{HIDDEN}”, which stands for a stored value, and none is stored: write the value itself"
+        raise InvalidRequest.at(f"body.webhookHeaders.{_quote(lost[0])}", text)
+
+    return {
+        **body,
+        "webhookHeaders": {name: kept[name] if value == HIDDEN else value for name, value in headers.items()},
+    }
 
 
 def unused_warning(given: Collection[str], placeholders: Collection[str]) -> str | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -23,8 +21,8 @@ from .site import Page, Visit, unknown_act
 
 _PATH = "/dashboard/collections"
 _PAGE = 50
-#: Rows that are looked through for failed ones and failed checks, and those that are shown.
-_READ, _SHOWN = 500, 20
+#: Failed rows that are shown, and those with failed checks.
+_SHOWN = 20
 _ENDED = ("completed", "partial", "failed")
 #: The remedies that a message names for requests, and those of a page.
 _REMEDIES = {
@@ -93,7 +91,7 @@ class CollectionDetails(Page):
             ended=record["status"] in _ENDED,
             done=record["completed"] + record["failed"],
             left=_seconds_left(record, self.site.clock()),
-            failures=failed[:_SHOWN],
+            failures=failed,
             doubtful=doubtful[:_SHOWN],
             base=f"{_PATH}/{quote(record['collectionId'], safe='')}",
             suffix=f"?owner={quote(record['owner'], safe='')}",
@@ -122,18 +120,20 @@ class CollectionDetails(Page):
     def _marked(
         self, ref: CollectionRef, record: Mapping[str, Any]
     ) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-        """Failed rows, and rows with a check that is false, among the first ones."""
-        failed: list[Mapping[str, Any]] = []
-        doubtful: list[Mapping[str, Any]] = []
-        if record["failed"] or record["checksFailed"]:
-            for line in islice(self.relay.collection_results.ndjson(ref), _READ):
-                row = json.loads(line)
-                if row.get("status") == "failed":
-                    failed.append(row)
-                elif row.get("checksFailed"):
-                    doubtful.append({**row, "broken": [check for check in row["checks"] if check["ok"] is False]})
+        """The first failed rows, and the first others with a check that is false."""
+        results, name = self.relay.collection_results, record["collectionId"]
+        failed = results.failed(ref, limit=_SHOWN) if record["failed"] else []
+        doubtful = results.with_failed_checks(ref, limit=2 * _SHOWN) if record["checksFailed"] else []
+        numbers = {row.row for row in failed}
 
-        return failed, doubtful
+        return (
+            [{"row": row.row, "requestId": row.request_id, "error": row.error} for row in failed],
+            [
+                {"row": row, "requestId": f"{name}:{row}", "broken": broken}
+                for row, broken in doubtful
+                if row not in numbers
+            ],
+        )
 
 
 class CollectionResults(Page):
@@ -156,8 +156,9 @@ def collection_path(collection_id: str, owner: str | None = None) -> str:
 
 
 def _seconds_left(record: Mapping[str, Any], now: float) -> float | None:
-    """The time until the last row ends; None where it waits for more rows, for its cancellation, or runs again."""
-    if record["status"] != "processing" or record["cancelRequestedAt"] or record["generation"] > 1:
+    """The time until the last row ends; None where it waits for something else than slots, or runs again."""
+    waits = record["cancelRequestedAt"] or record["waitingFor"]
+    if record["status"] != "processing" or waits or record["generation"] > 1:
         return None
     began = datetime.fromisoformat(record["createdAt"].replace("Z", "+00:00")).timestamp()
 

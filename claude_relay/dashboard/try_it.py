@@ -40,7 +40,12 @@ class TryIt(Page):
 
     def get(self, visit: Visit, **names: str) -> None:
         visit.require(Scope.SUBMIT)
-        origin = visit.param("from")
+        origin, template = visit.param("from"), visit.param("template")
+        if template:
+            record = self.relay.templates.show(template, owner=visit.caller.owner)
+            body = {"template": template, "variables": dict.fromkeys(record["placeholders"], "")}
+            self._show(visit, Draft(more=pretty(body)))
+            return
         self._show(visit, self._draft(visit, origin) if origin else Draft())
 
     def post(self, visit: Visit, **names: str) -> None:

@@ -62,6 +62,7 @@ class JobReads(Protocol):
         auto: bool,
         skip_groups: Names = (),
         skip_owners: Names = (),
+        skip_collections: Names = (),
         collection: str | None = None,
     ) -> Sequence[Job]: ...
     def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]: ...

@@ -9,6 +9,7 @@ from ..core.checks import review
 from ..core.jobs.attempts import add_costs
 from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, answer_fields
 from ..core.money.estimate import estimate
+from ..core.money.spend import used_up
 
 if TYPE_CHECKING:
     from ..core.jobs.job import Job
@@ -40,7 +41,7 @@ def judge(
     if (
         repair
         and (earlier is None or ErrorType.CHECKS not in earlier.kinds)
-        and _is_affordable(job, done, request, context)
+        and _is_affordable(tx, job, done, request, context)
     ):
         return failure
     if request.request.get("onCheckFailed") != "fail":
@@ -60,8 +61,12 @@ def _failure(done: Completion) -> Failure:
     )
 
 
-def _is_affordable(job: Job, done: Completion, request: StoredRequest, context: Context) -> bool:
-    """Whether another call may fit into `maxCostUsd`: it costs at least its input."""
+def _is_affordable(tx: Transaction, job: Job, done: Completion, request: StoredRequest, context: Context) -> bool:
+    """Whether another call may fit into `maxCostUsd`, to which it adds its input at least; also of its collection."""
+    collection = tx.collection(job.collection) if job.collection is not None else None
+    of_all = collection.max_cost_usd if collection is not None else None
+    if of_all is not None and collection is not None and used_up(of_all, collection.spent_usd + (done.cost_usd or 0.0)):
+        return False
     limit = request.max_cost_usd
     if limit is None:
         return True

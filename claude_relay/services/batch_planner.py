@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ def next_jobs(tx: ReadTransaction, policy: Policy, prices: PriceList) -> list[Jo
     groups = [group.name for group in tx.groups() if group.paused_at is not None]
     budgets = Budgets(tx, prices)
     for auto in (True, False):
-        jobs = tx.batch_candidates(limit=size, auto=auto, skip_groups=groups, skip_owners=budgets.blocked_owners)
+        jobs = _admitted(tx, groups, budgets, size, auto=auto)
         if not jobs:
             continue
         first = jobs[0]
@@ -58,6 +58,23 @@ def next_jobs(tx: ReadTransaction, policy: Policy, prices: PriceList) -> list[Jo
             return _fitting(tx, close, budgets)
 
     return []
+
+
+def _admitted(
+    tx: ReadTransaction, groups: Collection[str], budgets: Budgets, size: int, *, auto: bool
+) -> Sequence[Job]:
+    """The candidates of the next batch. A collection whose calls under way may use up its maximum is passed over."""
+    while jobs := tx.batch_candidates(
+        limit=size,
+        auto=auto,
+        skip_groups=groups,
+        skip_owners=budgets.blocked_owners,
+        skip_collections=budgets.blocked_collections,
+    ):
+        if budgets.admits(jobs[0]):
+            break
+
+    return jobs
 
 
 def plan_batch(tx: Transaction, *, worker: str, context: Context) -> Batch | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..core.jobs.holds import HoldKind, HoldScope, QueueHold
 from ..core.money.estimate import reservation
-from ..core.money.spend import day_of, next_day
+from ..core.money.spend import day_of, next_day, used_up
 from .holds import load_holds, release_owner
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ..core.money.prices import PriceList
     from ..ports import ReadTransaction, Transaction
 
-#: Remainders of sums of fractions are no money, in dollars.
-_DUST = 1e-9
 _TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
-SPENT, IN_FLIGHT = "daily budget of its key", "daily budget of its key: its calls under way may use up the rest"
+_UNDER_WAY = "its calls under way may use up the rest"
+SPENT, IN_FLIGHT = "daily budget of its key", f"daily budget of its key: {_UNDER_WAY}"
+OF_COLLECTION = f"maxCostUsd of its collection: {_UNDER_WAY}"
 
 
 class Budgets:
@@ -36,27 +36,23 @@ class Budgets:
         self.out: set[str] = set()
         if budgets:
             spent, reserved = tx.spent(day_of(tx.now)), tx.reserved()
-            self.out = {owner for owner, budget in budgets.items() if spent.get(owner, 0.0) >= budget}
+            self.out = {owner for owner, budget in budgets.items() if used_up(budget, spent.get(owner, 0.0))}
             self._left = {
                 owner: budget - spent.get(owner, 0.0) - reserved.get(owner, 0.0) for owner, budget in budgets.items()
             }
-        self.blocked_owners = {owner for owner, left in self._left.items() if left <= _DUST}
+        self.blocked_owners = {owner for owner, left in self._left.items() if used_up(left, 0.0)}
         self._left_of: dict[str, float | None] = {}  # by collection; None: it has no maximum
         self.blocked_collections: set[str] = set()
 
     def admits(self, job: Job) -> bool:
         """Whether that job may start."""
-        if job.collection is not None and job.collection not in self._left_of:
-            limit, used = self._tx.collection_budget(job.collection)
-            self._left_of[job.collection] = left = None if limit is None else limit - used
-            if left is not None and left <= _DUST:
-                self.blocked_collections.add(job.collection)
+        self._left_of_collection(job)
 
         return job.owner not in self.blocked_owners and job.collection not in self.blocked_collections
 
     def binds(self, job: Job) -> bool:
         """Whether its key or its collection has a budget: for other jobs nothing needs to be calculated."""
-        return job.owner in self._left or (job.collection is not None and self._left_of.get(job.collection) is not None)
+        return job.owner in self._left or self._left_of_collection(job) is not None
 
     def reserve(self, job: Job, request: StoredRequest) -> float | None:
         """Reserve the possible cost of its call, where its key or its collection has a budget."""
@@ -70,14 +66,26 @@ class Budgets:
             amount = min(amount, request.max_cost_usd)
         if job.owner in self._left:
             self._left[job.owner] -= amount
-            if self._left[job.owner] <= _DUST:
+            if used_up(self._left[job.owner], 0.0):
                 self.blocked_owners.add(job.owner)
-        if job.collection is not None and (left := self._left_of.get(job.collection)) is not None:
+        if job.collection is not None and (left := self._left_of_collection(job)) is not None:
             self._left_of[job.collection] = left - amount
-            if left - amount <= _DUST:
+            if used_up(left, amount):
                 self.blocked_collections.add(job.collection)
 
         return amount
+
+    def _left_of_collection(self, job: Job) -> float | None:
+        """The remainder of the maximum of its collection; None where there is no maximum."""
+        if job.collection is None:
+            return None
+        if job.collection not in self._left_of:
+            limit, used = self._tx.collection_budget(job.collection)
+            self._left_of[job.collection] = left = None if limit is None else limit - used
+            if left is not None and used_up(left, 0.0):
+                self.blocked_collections.add(job.collection)
+
+        return self._left_of[job.collection]
 
     def _earlier_tokens(self, job: Job) -> int:
         """Tokens that the earlier job read and wrote, which is the complete conversation up to then."""
@@ -88,11 +96,13 @@ class Budgets:
         return sum((usage or {}).get(name, 0) for name in _TOKENS)
 
     def reason(self, job: Job) -> str | None:
-        """Why it waits, if that is its key's budget."""
+        """Why it waits, if that is its key's budget, or the maximum of its collection."""
         if job.owner in self.out:
             return SPENT
+        if job.owner in self.blocked_owners:
+            return IN_FLIGHT
 
-        return IN_FLIGHT if job.owner in self.blocked_owners else None
+        return None if self.admits(job) else OF_COLLECTION
 
 
 def changed(tx: ReadTransaction, prices: PriceList) -> bool:

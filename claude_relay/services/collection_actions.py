@@ -99,8 +99,7 @@ class CollectionActions:
             self._cancel_rows(collection.id)
         closed += [each.collection_id for each in self._forgotten() if self._close(each.id)]
         for collection in self._overspent():
-            while self._fail_overspent(collection.id):
-                pass
+            self._fail_rows(collection.id)
 
         return closed
 
@@ -290,14 +289,21 @@ class CollectionActions:
 
         return True
 
+    def _fail_rows(self, identity: str) -> None:
+        """Fail the rows of an overspent collection until all are, or for a while."""
+        until = self._clock() + _ANSWERS_AFTER
+        while self._fail_overspent(identity) and self._clock() < until:
+            pass
+
     @transaction
     def _fail_overspent(self, tx: Transaction, identity: str) -> bool:
         """Fail the next rows that were not called, once the maximum cost of the whole is spent."""
         limit, _ = tx.collection_budget(identity)
         rows = tx.rows(identity, states=(State.QUEUED,), limit=_STEP)
         for row in rows:
-            change = endings.reject(row, rules.over_budget(limit or 0.0), now=tx.now)
-            outcomes.save_transition(tx, change, self._context)
+            failure = rules.over_budget(limit or 0.0, row, tx.repair(row.id, row.run) if row.calls else None)
+            change = endings.reject(row, failure, now=tx.now)
+            outcomes.save_transition(tx, change, self._context, partial=failure.partial)
 
         return len(rows) == _STEP
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..core.checks import review
 from ..core.collections import bodies
 from ..core.collections.csv_output import Columns, CsvForm, csv_line
-from ..core.jobs.job import Job
+from ..core.jobs.job import Job, State
 from ..errors import Busy
 from .collections import CollectionRef, get_collection
 from .transactions import query
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _PIECE = 16
 #: Downloads of one process at once: each holds a thread for as long as its client reads.
 MAX_DOWNLOADS = 8
+#: Rows whose checks are read at once.
+_CHECKED = 500
 _Row = tuple[Job, Any, dict[str, Any] | None]
 
 
@@ -72,6 +75,32 @@ class CollectionResults:
     def csv(self, ref: CollectionRef, form: CsvForm) -> Iterator[bytes]:
         """CSV: the input's columns, the fields of the answers, and id, status, error and cost."""
         return self._csv(self._find(ref), form)
+
+    @query
+    def failed(self, tx: ReadTransaction, ref: CollectionRef, *, limit: int) -> Sequence[Job]:
+        """The first failed rows, by an index."""
+        collection = get_collection(tx, ref)
+        rows = tx.rows(collection.id, states=(State.FAILED, State.CANCELLED), limit=limit)
+
+        return [row for row in rows if (row.row or 0) <= collection.total]
+
+    def with_failed_checks(
+        self, ref: CollectionRef, *, limit: int
+    ) -> Sequence[tuple[int, Sequence[Mapping[str, Any]]]]:
+        """The first rows with a check that is false, and these checks; answers are not read."""
+        identity, after_row = self._find(ref).id, 0
+        marked: list[tuple[int, Sequence[Mapping[str, Any]]]] = []
+        while len(marked) < limit and (rows := self._checks(identity, after_row)):
+            marked += [(number, broken) for number, checks in rows if (broken := review.failed(checks or ()))]
+            after_row = rows[-1][0]
+
+        return marked[:limit]
+
+    @query
+    def _checks(
+        self, tx: ReadTransaction, identity: str, after_row: int
+    ) -> Sequence[tuple[int, Sequence[dict[str, Any]] | None]]:
+        return [(row, checks) for row, _, checks in tx.row_sums(identity, after_row=after_row, limit=_CHECKED)]
 
     @query
     def _find(self, tx: ReadTransaction, ref: CollectionRef) -> Collection:

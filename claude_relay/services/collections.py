@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from .collection_end import settle, tally
 from .collection_rows import RowStore
 from .submit import new_job, purged_job
 from .transactions import query, transaction
+from .wait_reasons import WaitReasons
 
 if TYPE_CHECKING:
     from ..core.collections.intake import CollectionRequest
@@ -160,8 +161,11 @@ class Collections:
 
     @query
     def show(self, tx: ReadTransaction, ref: CollectionRef) -> dict[str, Any]:
-        """The status of a collection."""
-        return _status(tx, get_collection(tx, ref))
+        """The status of a collection, and why none of its rows runs."""
+        collection = get_collection(tx, ref)
+        body = _status(tx, collection)
+
+        return {**body, "waitingFor": self._waiting_for(tx, collection, body)}
 
     @query
     def all(
@@ -172,6 +176,14 @@ class Collections:
         page = matches[:limit]
 
         return [_status(tx, each) for each in page], page[-1].id if len(matches) > limit else None
+
+    def _waiting_for(self, tx: ReadTransaction, collection: Collection, body: Mapping[str, Any]) -> str | None:
+        """The reason of its first waiting row, where none runs; None also where only a free slot is missing."""
+        if not body["pending"] or body["processing"] or not collection.claimable:
+            return None
+        rows = tx.rows(collection.id, states=(State.QUEUED, State.HELD), limit=1)
+
+        return WaitReasons(tx, rows, self._context.prices).reason(rows[0]) if rows else None
 
     @query
     def _existing(self, tx: ReadTransaction, request: CollectionRequest, owner: str) -> Collection | None:

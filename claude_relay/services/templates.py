@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .context import Context
 
 _MAX_DESCRIPTION = 1_000
-_HIDDEN = "(hidden)"
 
 #: Finds the template that a text names, with its placeholders.
 TemplateLookup = Callable[[str], tuple[Template, Compiled]]
@@ -135,9 +134,7 @@ class Templates:
         template = None if reference is None else _find(tx, *reference, owner=owner)
         if template is None:
             raise NotFound(f"There is no template {text[:80]} here that this key may use.")
-        body = template.body
-        if isinstance(headers := body.get("webhookHeaders"), dict):
-            body = {**body, "webhookHeaders": dict.fromkeys(headers, _HIDDEN)}
+        body = templates.with_hidden_headers(template.body)
 
         return {**_summary(template), "body": body, "deleted": template.deleted}
 
@@ -152,7 +149,10 @@ class Templates:
     @transaction
     def _save(self, tx: Transaction, template: Template, describes: bool, shares: bool) -> tuple[Template, bool]:
         newest = tx.template(template.owner, template.name, None)
-        if newest is not None and not newest.deleted:
+        exists = newest is not None and not newest.deleted
+        earlier = newest.body if newest is not None and exists else {}
+        template = replace(template, body=templates.with_kept_headers(template.body, earlier))
+        if newest is not None and exists:
             template = replace(
                 template,
                 description=template.description if describes else newest.description,

@@ -43,21 +43,16 @@ class LearnedLimits:
         self._step = 1
         self._disproved = False  # that a concurrency is the limit
         self._first_at = self._last_at = -math.inf  # refusals that belong together
-        self._accepted = self._accepted_since_last = 0
-        self._resumed_at: float | None = None  # the first acceptance since the last refusal
         self._dry_at = -math.inf  # the first refusal after which nothing was accepted
-        self._dry_for = 0.0  # seconds until the last such refusal, or as upstream says
+        self._accepted = self._accepted_since_last = 0
+        self._resumed_at: float | None = None  # when the first call was sent that was accepted since the last refusal
+        self._dry_for = 0.0  # seconds from then until the last refusal, or as upstream says
         self._grown_at, self._grown_with, self._growth = 0.0, 0, 1.0
 
     @property
     def careful(self) -> bool:
         """The limit is one of requests a minute, and the rate is not known yet."""
         return self._disproved and self.rate is None and self._accepted_since_last < 8
-
-    @property
-    def searching(self) -> bool:
-        """Some limit was met, and no rate or window is known that keeps the calls below it."""
-        return self.rate is None and (self._disproved or self.concurrency is not None)
 
     def is_stale(self, sent_at: float) -> bool:
         """Whether a call was sent before the last refusal was known, or in the pause after it."""
@@ -144,7 +139,7 @@ class LearnedLimits:
 
     def _restart(self, now: float) -> None:
         self.concurrency, self.rate, self._pause, self._disproved = None, None, _PAUSE, False
-        self._raise_after, self._first_at, self._accepted = _RAISE_AFTER, now, 0
+        self._raise_after, self._first_at, self._dry_at, self._accepted = _RAISE_AFTER, now, now, 0
 
     def _learn(self, now: float, accepted: int, fresh: int) -> None:
         """Of `accepted` calls since the first refusal, `fresh` ones since the last."""

@@ -25,9 +25,8 @@ from .quota import Quota
 
 #: Calls without response headers that a family may have before any was accepted.
 FIRST_WINDOW = 4
-#: Most calls without response headers while the size of a limit is searched, or half of those that were accepted at
-#: once if that is more; and right after a refusal.
-_SEARCH_WINDOW, _CAREFUL_WINDOW = 12.0, 2.0
+#: Most calls without response headers while a rate is unknown, after a refusal until a few were accepted.
+_CAREFUL_WINDOW = 2.0
 #: Use a little less than the upstream allows: clocks and counters differ.
 _MARGIN = 0.98
 #: Calls a second beyond the highest number accepted at once, and how many may start together.
@@ -106,8 +105,6 @@ class _Family:
         self.window += 1
         if self.learned.careful:
             self.window = min(self.window, _CAREFUL_WINDOW)
-        elif self.learned.searching:
-            self.window = min(self.window, max(_SEARCH_WINDOW, self.peak / 2))
         self.learned.accepted(self.accepted, now, sent_at=sent_at)
 
     def refuse(self, now: float, sent_at: float, *, wall: float, retry_after: float | None, overloaded: bool) -> None:

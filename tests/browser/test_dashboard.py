@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import Any
 
@@ -137,6 +138,46 @@ def test_a_job_with_a_file_is_tried_edited_and_submitted_again(page: Page, rig: 
     page.get_by_label("Prompt", exact=True).fill("[sandbox: say second answer]")
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("section:has(#answer)")).to_contain_text("second answer")
+
+
+def test_a_template_is_made_changed_tried_and_deleted_while_rows_wait(page: Page, rig: Rig) -> None:
+    """Its body is full of markup, which stays text; the cost stands by version; rows that wait need it no more."""
+    log_in(page)
+    page.get_by_role("link", name="Templates").click()
+    for number in (1, 2):
+        body = {"prompt": f"{HOSTILE} {number} {{{{text}}}}</textarea><b>", "options": {"maxTokens": 50}}
+        page.get_by_label("Name").fill("marked-up")
+        page.get_by_label("Description").fill(HOSTILE)
+        page.get_by_label("Submit body, as JSON").fill(json.dumps(body))
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("status")).to_contain_text(f"marked-up@{number} is saved")
+        saved = json.loads(page.get_by_label("Submit body, as JSON").input_value())
+        assert saved["prompt"].startswith("<script>alert(1)</script><img src=x onerror=alert(2)>")
+        assert page.locator("main script, main img[src='x'], main textarea b").count() == 0
+        page.get_by_role("link", name="Try it").last.click()
+        more = page.get_by_label("The body of a submit")
+        tried = json.loads(more.input_value())
+        assert tried == {"template": "marked-up", "variables": {"text": ""}}
+        more.fill(json.dumps({**tried, "variables": {"text": "[sandbox: say tried]"}}))
+        page.get_by_role("button", name="Submit").click()
+        expect(page.locator("section:has(#answer)")).to_contain_text("tried")
+        page.get_by_role("link", name="Templates").click()
+        page.get_by_role("link", name="marked-up").click()
+    page.get_by_role("link", name="What it has cost").click()
+    for number in (1, 2):
+        expect(page.get_by_role("row", name=re.compile(f"marked-up@{number}"))).to_be_visible()
+
+    rig.command("pause")
+    rows = {"collectionId": "waits", "template": "marked-up", "rows": [{"text": "a"}, {"text": "b"}]}
+    assert rig.post("/api/collections", rows).status_code == 202
+    page.goto("/dashboard/templates")
+    row = page.get_by_role("row", name=re.compile("marked-up"))
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete marked-up").click()
+    expect(page.get_by_role("status")).to_contain_text("The template marked-up is deleted")
+    assert page.get_by_role("link", name="marked-up").count() == 0
+    rig.command("resume")
+    assert eventually(lambda: rig.get("/api/collections/waits")["status"] == "completed", within=60)
 
 
 def test_a_session_that_has_ended_leads_back_to_the_page_asked_for(page: Page) -> None:

@@ -87,6 +87,16 @@ def test_wait_exits_5_when_a_row_failed_and_retry_runs_it_again(where, run, tabl
     assert run("table", "status", "nope")[0] == 3
 
 
+def test_a_collection_that_waits_says_why(where, run, template, table: Path) -> None:
+    """In its status, and beside the progress of `--wait`: a pause, a drain, the spent budget of its key."""
+    run("pause")
+    code, _, err = run("table", "submit", str(table), "-t", "les", "--id", "j", "--wait", "--timeout", "1s")
+    assert (code, err.count("j waits: paused")) == (124, 1)
+    assert "j waits: paused" in run("table", "status", "j")[2]
+    run("resume")
+    assert json.loads(run("table", "status", "j", "--json")[1])["waitingFor"] is None
+
+
 def test_wait_says_how_many_rows_have_failed_checks(where, run, table: Path, relay: Relay, tmp_path: Path) -> None:
     """They are completed, so the exit code is 0; a bookkeeper must look at them all the same."""
     body = {"prompt": "Les {{text}}", "options": {"outputSchema": {"type": "object"}, "checks": ["sum == 1"]}}

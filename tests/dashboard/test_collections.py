@@ -83,6 +83,27 @@ def test_the_page_says_how_much_time_is_left_and_which_rows_failed_their_checks(
     assert "<b>sum" not in page.page
 
 
+def test_the_page_lists_failed_rows_wherever_they_stand(relay, admin, clock):
+    """A collection that reaches its maximum cost half-way fails at its end: its last rows say so, and so do checks."""
+    schema = {"type": "object", "properties": {"a": {"type": "number"}}}
+    options = {"outputSchema": schema, "checks": [{"name": "is one", "rule": "a == 1"}]}
+    relay.templates.save("ones", {"body": {"prompt": "{{text}}", "options": options}}, an_intake_context(), now=1.0)
+    data = b"text\n" + b"x\n" * 505
+    path = send_table(admin, data, template="ones", prompt="").path
+    for _ in ("the calls", "the repair"):
+        for item in relay.execution.claim("w", limit=600):
+            value = {"a": 2 if item.job.row == 504 else 1}
+            if item.job.row == 505:
+                relay.execution.fail(item, a_failure(remedy=Remedy.FAIL))
+            else:
+                relay.execution.complete(item, a_completion(json.dumps(value), json=value))
+        clock.advance(120)
+    text = admin.get(path).text
+
+    assert "505 of 505 have ended" in text and "it was upstream" in text
+    assert "For a person to look at" in text and ":504" in text and "is one (2 and 1)" in text
+
+
 def test_failed_rows_are_retried_and_a_collection_is_cancelled_from_its_page(relay, admin):
     path = send_table(admin).path
     assert "Cancelled" in admin.get(path).post(path, act="cancel").text

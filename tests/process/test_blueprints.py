@@ -104,17 +104,22 @@ def test_a_repeat_by_the_break_handler_is_the_same_job(tmp_path: Path) -> None:
 
 
 def test_the_invoices_of_a_folder_take_the_route_of_their_checks(rig: Rig) -> None:
-    """Template by name and the file itself; good ones, a wrong sum for a person, a misread one repaired."""
+    """
+    Template by name and the file itself; good ones, a wrong sum for a person, a misread one repaired.
+
+    The names of the files are those of people: Norwegian letters, quotes, a picture, an extension in capitals.
+    """
     invoices = {path.name[:2]: path for path in sorted((EXAMPLE / "fakturaer").glob("*.pdf"))}
-    drive = {f"1AbC_{number}": invoices[number].read_bytes() for number in ("01", "05", "17")}
+    names = {"01": 'Blåbær & sønn "nr. 1" 🧾.PDF', "05": "Kvittering \\ æøå.pdf", "17": "«Årsavgift» 2026/17.pdf"}
+    drive = {f"1AbC_{number}": invoices[number].read_bytes() for number in names}
     rig.command("template", "save", "faktura", str(EXAMPLE / "template.json"))
     with Receiver() as hook:
         files = written(rig, "make", "--variant", "invoice", "--with-key", "--webhook", hook.url("/make"))
         submit = Player(files["make-invoice-submit.json"], drive=drive)
-        for number in ("01", "05", "17"):
-            output = submit.run({"id": f"1AbC_{number}", "name": invoices[number].name})
+        for number, name in names.items():
+            output = submit.run({"id": f"1AbC_{number}", "name": name})
             assert output[5]["statusCode"] == 202
-        again = submit.run({"id": "1AbC_17", "name": invoices["17"].name})  # Make sends the file once more
+        again = submit.run({"id": "1AbC_17", "name": names["17"]})  # Make sends the file once more
         callbacks = {call.json["requestId"]: call.json for call in hook.wait_for(3)}
 
     assert again[5]["data"]["duplicate"] is True
@@ -124,7 +129,8 @@ def test_the_invoices_of_a_folder_take_the_route_of_their_checks(rig: Rig) -> No
         "invoice-1AbC_05": [1, 3, 4],
         "invoice-1AbC_17": [1, 23, 24],
     }
-    assert took["invoice-1AbC_17"][23]["review"] == f"{invoices['17'].name}: 1 checks failed: sum + mva = å betale"
+    assert took["invoice-1AbC_17"][23]["review"] == f"{names['17']}: 1 checks failed: sum + mva = å betale"
+    assert took["invoice-1AbC_01"][3]["invoice"] == names["01"]
     assert callbacks["invoice-1AbC_05"]["attempts"] == 2
     assert all(eventually(lambda key=key: rig.status(key)["acked"]) for key in callbacks)
 
@@ -153,9 +159,18 @@ def test_the_form_of_the_n8n_workflow_is_a_job_by_the_template(rig: Rig) -> None
 
 
 def test_the_rows_of_a_sheet_are_one_callback_in_make(rig: Rig) -> None:
-    """Rows in, one callback, a route a row, the acknowledgement, and a stop for the row that Claude declined."""
-    rig.command("template", "save", "rows", "-", input='{"prompt": "{{text}}"}')
-    rows = [{"text": PROMPT}, {"text": "[sandbox: refuse]"}, {"text": "æøå"}]
+    """
+    Rows in, one callback, a route a row, the acknowledgement, and a stop for the row that Claude declined.
+
+    The rows are those of Make's Google Sheets: columns by number, and the line, which the result brings back.
+    """
+    template = {"prompt": "{{0}} {{1|wood}}", "metadata": {"line": "{{__ROW_NUMBER__}}"}}
+    rig.command("template", "save", "rows", "-", input=json.dumps(template))
+    rows = [
+        {"0": PROMPT, "1": 'tre "massiv" 🪵', "__ROW_NUMBER__": 2, "__SHEET__": "Ark 1", "__IMTINDEX__": 1},
+        {"0": "[sandbox: refuse]", "1": "", "__ROW_NUMBER__": 5, "__SHEET__": "Ark 1", "__IMTINDEX__": 2},
+        {"0": "æøå", "__ROW_NUMBER__": 9, "__SHEET__": "Ark 1", "__IMTINDEX__": 3},
+    ]
     with Receiver() as hook:
         files = written(
             rig, "make", "--variant", "sheet", "--template", "rows", "--with-key", "--webhook", hook.url("/make")
@@ -165,6 +180,7 @@ def test_the_rows_of_a_sheet_are_one_callback_in_make(rig: Rig) -> None:
         again = submit.run({"rows": rows, "collectionId": "june"})
         [callback] = hook.wait_for(1)
 
+    assert [row["metadata"]["line"] for row in callback.json["results"]] == [2, 5, 9]
     assert (output[4]["statusCode"], again[4]["data"]["duplicate"]) == (202, True)
     player = Player(files["make-sheet-receive.json"])
     with pytest.raises(Failed, match="june partial: 1 of 3 rows failed"):

@@ -20,8 +20,8 @@ from tests.support.builders import Clock, QuietNotifier
 _EVERYWHERE = {
     f"test_{name}"
     for name in (
-        "acks batches budgets collections collection_batches conversation cost_report damage damaged_running fairness"
-        " fallback gathering moves order overview post reach repair templates_store"
+        "acks batches budgets collections collection_batches collection_budgets conversation cost_report damage"
+        " damaged_running fairness fallback gathering moves order overview post reach repair templates_store"
     ).split()
 }
 

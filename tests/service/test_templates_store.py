@@ -57,3 +57,20 @@ def test_versions_that_were_deleted_stay_so_when_the_name_is_saved_again(relay: 
     with pytest.raises(NotFound):
         relay.templates.show("t@1", owner="admin")
     assert not relay.templates.show("t@2", owner="admin")["deleted"]
+
+
+def test_a_template_that_is_shown_and_saved_again_keeps_its_webhook_headers(relay: Relay, clock: Clock) -> None:
+    """A person changes the prompt on the dashboard, where their values are hidden: Make still gets its key."""
+    context = an_intake_context()
+    save(relay, "t", context, prompt="one {{a}}", webhookHeaders={"x-make-apikey": "secret", "x-new": "1"})
+    shown = relay.templates.show("t", owner="admin")["body"]
+    assert shown["webhookHeaders"] == {"x-make-apikey": "(hidden)", "x-new": "(hidden)"}
+    assert save(relay, "t", context, **shown)["version"] == 1
+    changed = {**shown, "prompt": "two {{a}}", "webhookHeaders": {**shown["webhookHeaders"], "x-new": "2"}}
+    assert save(relay, "t", context, **changed)["version"] == 2
+    stored = relay._store.read(lambda tx: tx.template("admin", "t", 2))
+
+    assert stored is not None and stored.body["webhookHeaders"] == {"x-make-apikey": "secret", "x-new": "2"}
+    for name, headers in (("t", {"x-other": "(hidden)"}), ("u", {"x-make-apikey": "(hidden)"})):
+        with pytest.raises(InvalidRequest, match=f"body.webhookHeaders.{next(iter(headers))} is “\\(hidden\\)”"):
+            save(relay, name, context, prompt="three {{a}}", webhookHeaders=headers)

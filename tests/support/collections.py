@@ -8,6 +8,7 @@ from typing import Any
 from claude_relay.core.collections.intake import parse_collection, parse_more_rows
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.core.keys import ADMIN
 from claude_relay.services import CollectionRef, Relay
 from tests.support.builders import Clock, a_completion, a_failure
 from tests.support.intake import an_intake_context
@@ -20,7 +21,7 @@ def rows(count: int, start: int = 0) -> list[dict[str, str]]:
     return [{"text": str(number)} for number in range(start, start + count)]
 
 
-def create(relay: Relay, clock: Clock, count: int = 3, **fields: Any):
+def create(relay: Relay, clock: Clock, count: int = 3, *, owner: str = ADMIN, **fields: Any):
     body = {
         "collectionId": "c",
         "template": {"prompt": "Les {{text}}"},
@@ -30,7 +31,7 @@ def create(relay: Relay, clock: Clock, count: int = 3, **fields: Any):
     }
     body = {name: value for name, value in body.items() if value is not None}
     request = parse_collection(body, now=clock(), context=CONTEXT)
-    return relay.collections.create(request, CONTEXT, now=clock())
+    return relay.collections.create(request, CONTEXT, owner=owner, now=clock())
 
 
 def add(relay: Relay, clock: Clock, count: int, start: int = 0, key: str | None = None):

@@ -12,6 +12,7 @@ import pytest
 from claude_relay.core.collections import bodies
 from claude_relay.core.collections import collection as rules
 from claude_relay.core.collections.collection import Collection, Phase, Tally
+from claude_relay.core.jobs.failure import ErrorType, Repair
 from claude_relay.core.jobs.job import Job, State
 from claude_relay.errors import Conflict
 
@@ -188,8 +189,24 @@ def test_a_request_that_stores_rows_is_taken_for_dead_after_a_minute(
 def test_names_and_phases_that_readers_see() -> None:
     assert (OPEN.collection_id, OPEN.row_id(3), OPEN.id, OPEN.generation) == ("invoices", "invoices:3", "c", 1)
     assert [phase for phase in Phase if not a_collection(phase).visible] == [Phase.STAGING, Phase.PURGING]
-    failure = rules.over_budget(1.5)
+    failure = rules.over_budget(1.5, JOB)
     assert (failure.sent, failure.message.startswith("maxCostUsd 1.5 ")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("calls", "repair", "end"),
+    [
+        (0, None, "was called"),
+        (1, None, "was called again"),
+        (1, Repair(text="{}", problem="a is missing", kinds=(ErrorType.SCHEMA,)), "to repair its answer: a is missing"),
+    ],
+)
+def test_a_row_that_waits_at_the_maximum_cost_fails_with_what_it_was_about(
+    calls: int, repair: Repair | None, end: str
+) -> None:
+    failure = rules.over_budget(1.5, replace(JOB, calls=calls), repair)
+
+    assert failure.message.endswith(end) and failure.partial == ("" if repair is None else "{}")
 
 
 def callback(limit: int, results: list[bytes] | None, *failures: Job) -> bytes:
@@ -220,6 +237,15 @@ def test_a_failed_row_is_listed_with_the_beginning_of_its_error(error: str | Non
     assert failure == {
         "row": 3, "requestId": "invoices:3", "error": shown, "errorType": "upstream" if error else "internal",
     }  # fmt: skip
+
+
+def test_a_row_in_the_callback_has_what_its_own_callback_has_but_for_what_is_empty() -> None:
+    """Zero and false are values: a filter of Make compares `checksFailed` with 0. `metadata` says which line it was."""
+    body = {"requestId": "invoices:1", "status": "completed", "response": "false", "json": False, "checksFailed": 0}
+    head = {"row": 1, **body}
+
+    assert bodies.short_result(1, {**body, "metadata": {"line": 7}}) == head | {"metadata": {"line": 7}}
+    assert bodies.short_result(1, {**body, "metadata": {}, "truncated": False, "error": "", "content": None}) == head
 
 
 def test_the_usage_of_rows_is_summed_by_its_counts_alone() -> None:

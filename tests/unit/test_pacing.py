@@ -184,6 +184,15 @@ def test_a_call_that_was_claimed_before_a_refusal_was_known_teaches_nothing() ->
     assert pacing.next_in() == math.inf  # the three fill the concurrency that was learned
 
 
+def test_a_bucket_that_is_empty_at_the_start_is_used_whole() -> None:
+    """After a restart of the worker the first call may be refused; 64 short calls with late headers are enough then."""
+    bucket = TokenBucket(1000)
+    bucket.left = 0.0
+    run = simulate(bucket, jobs=5000, seconds=0.5, slots=64, headers_after=3.0, round_trip=0.1)
+
+    assert run.seconds <= 1.25 * 5000 * 60 / 1000
+
+
 def test_a_call_ends_once() -> None:
     """A thread may take up a call after all whose start failed."""
     pacing = at([0.0])

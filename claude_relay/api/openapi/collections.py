@@ -79,7 +79,8 @@ SCHEMAS: dict[str, Schema] = {
             "maxCostUsd": "number?",
             "cancelRequestedAt": "time?",
             "owner": "string",
-        }
+        },
+        {"waitingFor": ("string?", "Of one collection: why none of its rows runs, where some wait.")},
     ),
     "CollectionOrMessage": {
         "anyOf": [

@@ -259,9 +259,12 @@ def _dry_run(output: Output, client: RelayClient, body: dict[str, Any], source: 
 
 def _await(output: Output, tables: TableClient, name: str, seconds: float, out: str | None) -> int:
     give_up = time.monotonic() + seconds
-    line = ProgressLine(plain=output.plain)
+    line, reason = ProgressLine(plain=output.plain), None
     try:
         while (now := tables.show(name))["status"] not in _ENDED:
+            if now.get("waitingFor") != reason and (reason := now.get("waitingFor")):
+                line.end()
+                _explain(output, now)
             line.update(now)
             if time.monotonic() > give_up:
                 output.message(f"Not ended within the time; it continues: claude-relay table status {name}")
@@ -316,6 +319,13 @@ def _print(output: Output, body: dict[str, Any]) -> None:
         output.value(body)
     else:
         output.table(_TITLES, [_cells(body)])
+        _explain(output, body)
+
+
+def _explain(output: Output, body: dict[str, Any]) -> None:
+    """Say why none of its rows runs."""
+    if reason := body.get("waitingFor"):
+        output.message(f"{body['collectionId']} waits: {reason}")
 
 
 def _seconds(text: str) -> float:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MAX_FAILURES = 100
 _MAX_ERROR = 500
 #: Keys of a row's own callback that its entry in the collection's callback has, too, where they are not empty.
-_SHORT = ("response", "json", "content", "checks", "checksFailed", "truncated", "error", "errorType", "partialResponse")
+_SHORT = ("response json content checks checksFailed truncated error errorType partialResponse metadata").split()
+_EMPTY: Mapping[str, Any] = {"truncated": False, "metadata": {}}
 _NOT_IN_RESULTS = ("requestId", "status", "timestamp", "ackUrl")
 
 
@@ -136,7 +137,9 @@ def short_result(row: int, body: Mapping[str, Any]) -> dict[str, Any]:
     """The result of a row in the callback of its collection."""
     head = {"row": row, "requestId": body["requestId"], "status": body["status"]}
 
-    return head | {key: body[key] for key in _SHORT if body.get(key) not in (None, "", False)}
+    values = {key: body[key] for key in _SHORT if body.get(key) is not None and body[key] != _EMPTY.get(key, "")}
+
+    return head | values
 
 
 def full_result(job: Job, body: Mapping[str, Any] | None) -> dict[str, Any]:

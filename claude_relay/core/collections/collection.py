@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from ...errors import Conflict
-from ..jobs.failure import ErrorType, Failure, Remedy
+from ..jobs.failure import ErrorType, Failure, Remedy, Repair
 from ..jobs.job import Job, State
 from ..lazy_dataclass import dataclass
 
@@ -281,11 +281,14 @@ def end_retry(collection: Collection) -> Collection:
     return _next(collection, phase=Phase.CLOSED, claimable=collection.cancel_requested_at is None, retry_rows=None)
 
 
-def over_budget(limit: float) -> Failure:
-    """The failure of a row that was not called before its collection had spent its maximum."""
+def over_budget(limit: float, job: Job, repair: Repair | None = None) -> Failure:
+    """The failure of a row that waits when its collection has spent its maximum."""
     message = f"maxCostUsd {limit:g} of its collection was reached before this row was called"
+    if job.calls:
+        message += f" again, to repair its answer: {repair.problem}" if repair is not None else " again"
+    partial = repair.text if repair is not None else ""
 
-    return Failure(type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, sent=False)
+    return Failure(type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, sent=False, partial=partial)
 
 
 def erase(collection: Collection) -> Collection:

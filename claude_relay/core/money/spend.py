@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: Possible groupings of spend, the default first.
 GROUPINGS = ("day", "key", "model", "group", "mode", "template")
 _DAY = 86_400.0
+#: Remainders of sums of fractions are no money, in dollars: 8 × 0.1 is less than 0.8.
+DUST = 1e-9
 #: Outcomes of attempts that may have cost something although no usage was reported.
 _UNREPORTED = ("interrupted", "timeout")
 
@@ -91,6 +93,11 @@ class Span:
 def next_day(now: float) -> float:
     """The beginning of the next UTC day."""
     return (now // _DAY + 1) * _DAY
+
+
+def used_up(limit: float, used: float) -> bool:
+    """Whether nothing is left of a budget."""
+    return limit - used <= DUST
 
 
 def day_of(now: float) -> str:

@@ -26,12 +26,16 @@ class BatchJobReads(QueryBase):
         auto: bool,
         skip_groups: Collection[str] = (),
         skip_owners: Collection[str] = (),
+        skip_collections: Collection[str] = (),
         collection: str | None = None,
     ) -> Sequence[Job]:
         """Due jobs that wait for a batch, oldest first, with a time to give up (`auto`) or without."""
         skip, values = not_in(grp=skip_groups, owner=skip_owners)
         if collection is not None:
             skip, values = f"{skip} AND j.collection = ?", [*values, collection]
+        if skip_collections:
+            skip += f" AND (j.collection IS NULL OR j.collection NOT IN ({placeholders(skip_collections)}))"
+            values = [*values, *sorted(skip_collections)]
         hint = "" if collection else "/* index: jobs_gather */"
         sql = f"""{_JOB} {hint} WHERE j.state = 'queued' AND j.lane = 'batch' AND j.due_at <= ?
                   AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip}{STARTABLE} ORDER BY j.due_at, j.id LIMIT ?"""

@@ -10,6 +10,7 @@ from ...core.collections.collection import MARK, Collection, Kind, Phase
 from ...core.digests import digest
 from ...core.jobs.events import EventName
 from ...core.jobs.job import UNFINISHED, Job, State
+from ...core.money.spend import DUST
 from ...errors import Conflict
 from . import records, row_variables
 from .insert_buffer import TABLES
@@ -93,9 +94,9 @@ class CollectionReads(QueryBase):
     def overspent_collections(self) -> Sequence[Collection]:
         """The collections that have spent their maximum, with rows that wait."""
         sql = f"""{_COLLECTION} WHERE k.phase <> 'finished' AND k.phase IN ('open', 'closed')
-                  AND k.spent_usd >= k.max_cost_usd AND EXISTS (
+                  AND k.max_cost_usd - k.spent_usd <= ? AND EXISTS (
                       SELECT 1 FROM jobs r WHERE r.collection = k.id AND r.state = 'queued' AND r.{_LISTED})"""
-        return self._fetch_all(_to_collection, sql)
+        return self._fetch_all(_to_collection, sql, (DUST,))
 
     def unclaimable_collections(self) -> set[str]:
         """The internal ids of the collections whose rows do not start."""
