@@ -7,6 +7,7 @@ import contextlib
 import os
 import pwd
 import shlex
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -48,6 +49,10 @@ def wanted_owner(folder: Path) -> int | None:
 def access_fault(store: Path) -> tuple[str, str] | None:
     """The first file of a store that this process cannot use, with its owner and the cure."""
     folder = store.parent
+    if (closed := closed_parent(folder)) is not None:
+        mode = stat.S_IMODE(closed.stat().st_mode)
+        detail = f"{closed} cannot be entered by {user_name(os.geteuid())} (mode {mode:o})"
+        return detail, f"chmod o+x {shlex.quote(str(closed))}"
     try:
         paths: Sequence[Path] = [folder, *sorted(folder.glob("*.db*"))]
     except OSError:
@@ -58,12 +63,49 @@ def access_fault(store: Path) -> tuple[str, str] | None:
     owner, wanted, user = blocked.stat().st_uid, wanted_owner(folder), os.geteuid()
     if container.daemons() is not None or (blocked == folder and user_name(user).isdigit()):
         return _fault_in_container(folder, blocked)
+    if not blocked.stat().st_mode & 0o777 and blocked.is_dir():
+        detail = f"{blocked} is hidden from {user_name(user)}: it has mode 0, as with InaccessiblePaths= in a unit"
+        return detail, f"take that line out of the unit, or: chmod 2770 {shlex.quote(str(blocked))}"
+    if owner == user:
+        return _own_fault(blocked)
+    if owner == wanted and _shared(folder) and not blocked.is_dir() and os.access(folder, os.W_OK, effective_ids=True):
+        mode = stat.S_IMODE(blocked.stat().st_mode)
+        detail = f"{blocked} has mode {mode:o}, so that the group of its folder cannot read and write it"
+        return detail, f"chmod g+rw {shlex.quote(str(blocked))}"
     if wanted is None or owner == wanted:
         detail = f"{blocked} belongs to {user_name(owner)}, and this is the user {user_name(os.geteuid())}"
         return detail, f"run it as {user_name(owner)} or with sudo"
     detail = f"{blocked} belongs to {user_name(owner)} instead of {user_name(wanted)}"
 
     return detail, f"chown {user_name(wanted)}: {shlex.quote(str(blocked))}"
+
+
+def _own_fault(blocked: Path) -> tuple[str, str]:
+    """The same where the file belongs to this user: its mode, or else something above it forbids to write."""
+    mode, name = stat.S_IMODE(blocked.stat().st_mode), shlex.quote(str(blocked))
+    needed = 0o700 if blocked.is_dir() else 0o600
+    if mode & needed != needed:
+        detail = f"{blocked} has mode {mode:o}: {user_name(os.geteuid())}, its owner, cannot read and write it"
+        who = "ug" if _shared(blocked if blocked.is_dir() else blocked.parent) else "u"
+        return detail, f"chmod {who}+rw{'x' if blocked.is_dir() else ''} {name}"
+    detail = (
+        f"{blocked} is read-only here, though its owner and mode are right: by ReadOnlyPaths= or ProtectSystem= of the "
+        f"unit, by its mount, or by an attribute"
+    )
+
+    return detail, f"lsattr -d {name}; findmnt -T {name} (then: chattr -i, mount -o remount,rw, or a drop-in less)"
+
+
+def _shared(folder: Path) -> bool:
+    """Whether the group of the folder works on the store, too."""
+    return bool(folder.stat().st_mode & 0o020)
+
+
+def closed_parent(folder: Path) -> Path | None:
+    """The first folder above that one which this process may not enter."""
+    above = list(reversed(folder.absolute().parents))
+
+    return next((each for each in above if each.exists() and not os.access(each, os.X_OK, effective_ids=True)), None)
 
 
 def _fault_in_container(folder: Path, blocked: Path) -> tuple[str, str]:

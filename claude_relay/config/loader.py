@@ -60,12 +60,14 @@ def load(
     etc: Path | None = ETC,
     overrides: Mapping[str, str] = MappingProxyType({}),
     all_keys: bool = True,
+    tolerant: bool = False,
 ) -> Settings:
     """
     The settings of this machine, or `ConfigError` with a sentence for each fault.
 
     `environ` defaults to the environment of this process; `overrides` are command-line flags under the same names.
     Without `all_keys`, a secret's file that cannot be read is no fault: the user may not be allowed to read it.
+    `tolerant`: settings with a fault have their defaults.
     """
     environ = os.environ if environ is None else environ
     if etc is ETC and ETC_VARIABLE in environ:
@@ -91,7 +93,7 @@ def load(
             faults.append(_fault(row, value, exc))
         given[row.name] = SettingOrigin(row.show(value.text), value.origin)
 
-    if faults:
+    if faults and not tolerant:
         raise ConfigError(faults)
     usual_store = default_store(PACKAGE, Path.cwd(), environ)
     values.setdefault("store", usual_store)
@@ -111,7 +113,7 @@ def _state_folder(environ: Mapping[str, str], usual_store: str) -> Path:
     path = store_path(usual_store)
     assert path is not None  # the default store is always a file
     parent = path.parent
-    if os.access(parent if parent.exists() else parent.parent, os.W_OK):
+    if os.access(parent if os.access(parent, os.F_OK) else parent.parent, os.W_OK):
         return parent
 
     return state_home(environ) or Path("/.local/state/claude-relay")

@@ -27,6 +27,8 @@ def secret_problem(name: str, text: str) -> str | None:
         return "it is a placeholder: write the secret itself"
     if "\r" in text:
         return "its line ends with a carriage return, as on Windows: save it with Unix line ends"
+    if name == "API_SECRET_KEY" and bare.count(",") > 1:
+        return "its commas make it one key: write one key, or two with one comma between them"
     try:
         _PARSERS[name](bare)
     except KeyError:

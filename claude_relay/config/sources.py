@@ -8,7 +8,9 @@ A secret may also be in a file of its own that NAME_FILE points to, with the pre
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
@@ -80,10 +82,18 @@ def _folder_cure(folder: Path) -> str | None:
 
     owners = f"uid {info.st_uid} and group {info.st_gid} (mode {stat.S_IMODE(info.st_mode):o})"
 
-    return (
-        f"uid {user} may not enter {folder}, which belongs to {owners}. Run it with that group (docker run "
-        f"--user {user}:{info.st_gid}), or as root: chown -R {user} {folder}."
-    )
+    detail = f"uid {user} may not enter {folder}, which belongs to {owners}. Run it with that group"
+    if "INVOCATION_ID" in os.environ:  # a unit of systemd
+        return f"{detail}, such as by Group= of its unit."
+    try:
+        name, group = pwd.getpwuid(user).pw_name, grp.getgrgid(info.st_gid).gr_name
+    except KeyError:  # as in a container
+        pass
+    else:
+        if info.st_gid:
+            return f"{name} may not enter {folder}: use sudo, or: sudo usermod -aG {group} {name}, and log in again."
+
+    return f"{detail} (docker run --user {user}:{info.st_gid}), or as root: chown -R {user} {folder}."
 
 
 def with_key_files(source: Source, secrets: Sequence[str]) -> Source:

@@ -216,7 +216,7 @@ def default_store(package: Path, here: Path, environ: Mapping[str, str]) -> str:
         return f"sqlite:///{checkout / 'data' / 'relay.db'}"
     system = Path(SYSTEM_STORE.removeprefix("sqlite:///")).parent
     is_service = environ.get("STATE_DIRECTORY") or environ.get("RELAY_ENV") == "production"
-    writable = os.access(system if system.exists() else system.parent, os.W_OK)
+    writable = os.access(system if _exists(system) else system.parent, os.W_OK)
     if is_service or writable or (own := state_home(environ)) is None:
         return SYSTEM_STORE
 

@@ -160,10 +160,11 @@ def end_body(raised: Mapping[str, Any], *, now: float) -> dict[str, Any]:
 
 def store_gone(problem: str, *, since: float, command: str) -> Alert:
     """The alert for a store that is no longer at its path. It is not stored: there is nowhere to."""
-    message = (
-        f"{problem}. No jobs are accepted, and none is started. The command brings back what the daemons still have "
-        f"open; stop them before it, not with kill -9, and start them after it."
-    )
+    way = "stop them before it, not with kill -9, and start them after it"
+    if not command.startswith("claude-relay "):  # it needs the files that the daemons have open
+        way = "run it before a daemon is stopped or started; claude-relay doctor names what is left to do"
+    brings = f"The command brings back what the daemons still have open; {way}."
+    message = f"{problem}. No jobs are accepted, and none is started. {brings}"
 
     return Alert(cause="store_gone", kind="store_gone", message=message, since=since, count=0, command=command)
 

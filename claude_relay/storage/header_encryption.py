@@ -89,15 +89,21 @@ class KeyFile:
         with contextlib.suppress(OSError):
             self(False)
 
-    def put_back(self) -> None:
-        """Write the key again if its file was removed."""
-        if self._known:
-            self._create(self._known)
+    def put_back(self) -> bool:
+        """Write the key again if its file was removed; returns whether it was. A key that is new is remembered."""
+        if self._known is None:
+            self.remember()
 
-    def _create(self, key: bytes) -> None:
-        """Create the file, unless it exists: atomically, and with one key for all processes that create it at once."""
+        return self._known is not None and self._create(self._known)
+
+    def _create(self, key: bytes) -> bool:
+        """
+        Create the file, atomically and with one key for all processes that create it at once.
+
+        Returns False if it exists.
+        """
         if self._path.exists():
-            return
+            return False
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
         with os.fdopen(handle, "wb") as file:
@@ -114,3 +120,5 @@ class KeyFile:
         handle = os.open(self._path.parent, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
+
+        return True

@@ -75,6 +75,13 @@ def api_failure(environ: Mapping[str, str]) -> Path | None:
     return file if file is not None and file.exists() else None
 
 
+def api_started(environ: Mapping[str, str]) -> None:
+    """Remove that file: the API that has just started has not failed."""
+    if (file := api_failure(environ)) is not None:
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
 def _state_directory(environ: Mapping[str, str]) -> Path | None:
     folder, _, _ = environ.get("STATE_DIRECTORY", "").partition(":")
 

@@ -114,4 +114,6 @@ def _alert_sender(
     sender = alert_http_sender(settings, PrivateAllowlist.parse(settings.allow_private_urls))
     secrets, models = settings.webhook_secret, settings.models()
 
-    return AlertSender(relay, sender, url=url, trigger=trigger, secrets=secrets, models=models)
+    folder = settings.state_folder
+
+    return AlertSender(relay, sender, url=url, trigger=trigger, secrets=secrets, models=models, folder=folder)

@@ -52,6 +52,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     from ..api.serve import Server
     from ..garbage import spare_daemon
     from ..malloc import return_large_blocks, share_arenas
+    from ..systemd import alert_trigger
 
     return_large_blocks()
     share_arenas()
@@ -66,6 +67,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
         check.before_start()
         _check_clock(relay)
         stopping = threading.Event()
+        alert_trigger.api_started(os.environ)
         relay.alerts.record_api_start(socket.gethostname())
         keys = StoredKeys(_admin_keys(settings), relay.keys)
 

@@ -165,8 +165,10 @@ class SqliteEngine(Engine):
         from ..services.clock_step import read_clocks
         from ..storage import migrate
         from ..storage.sqlite.errors import translating
+        from ..storage.sqlite.integrity import refuse_lost
         from ..storage.sqlite.store import SqliteStore
 
+        refuse_lost(self.path)
         migrate.steps(self.name)  # see `as_owner`
         with as_owner(self.path.parent), translating(self.path):  # the ready queue's file may be another user's, too
             store = SqliteStore(self.path, create=create, reserve=reserve)
@@ -180,8 +182,10 @@ class SqliteEngine(Engine):
         )
 
     def open_for_reading(self) -> Store | None:
+        from ..storage.sqlite.integrity import refuse_lost
         from ..storage.sqlite.reader import open_reader
 
+        refuse_lost(self.path)
         if os.geteuid() == 0 and self.path.exists() and self.path.parent.stat().st_uid != 0:
             return None  # opened with the rights of its owner, so that faults of ownership show
 
@@ -233,7 +237,11 @@ class SqliteEngine(Engine):
         """Nothing: the relay backs up and restores such a store."""
 
     def backup(self, relay: Relay, file: Path) -> None:
+        from ..file_owner import give_to_owner
+
         relay.backup(file)
+        if file.absolute().parent == self.path.absolute().parent:  # there all belongs to the daemons' user
+            give_to_owner(file)
 
     def restore(self, file: Path) -> Path | None:
         from ..storage.sqlite.restore import restore

@@ -32,7 +32,7 @@ def check_host(settings: Settings, environ: Mapping[str, str], *, calls: bool) -
 def check_access(settings: Settings) -> None:
     """Raise `StoreUnavailable` if this user cannot use the store's files: a restart of the daemons changes nothing."""
     path = engine_of(settings).file
-    if path is not None and path.parent.exists() and (fault := access_fault(path)) is not None:
+    if path is not None and (fault := access_fault(path)) is not None:
         raise StoreUnavailable(f"the store {path} cannot be opened or written: {': '.join(fault)}")
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any
 
 from ..core.deliveries.delivery import Reply
@@ -15,7 +16,8 @@ from ..ports import Sender
 from ..services import Relay
 from .away_store_alert import AwayStoreAlert
 from .lost_store_alert import LostStoreAlert
-from .memory_alert import MemoryAlert, log_alert
+from .memory_alert import MemoryAlert, end_left_open, log_alert
+from .open_alert import OpenAlert
 from .outage import STORE
 from .periodic import PeriodicThread
 
@@ -45,7 +47,7 @@ class AlertSender:
 
     A worker has one, and so has the API, which must notice that no worker is alive. A process that cannot send, for
     want of a `url` or a network, may have `trigger` instead: it is called while an alert waits and no worker is
-    alive, with the beginning of an outage of the store.
+    alive, with the beginning of an outage of the store. `folder` is that of this machine's own state.
     """
 
     def __init__(
@@ -58,14 +60,16 @@ class AlertSender:
         secrets: tuple[str, ...] = (),
         models: Sequence[tuple[str, str]] = (),
         worker: str | None = None,
+        folder: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay, self._sender, self._url, self.secrets = relay, sender, url, secrets
         self._trigger, self._models, self._clock = trigger, models, clock
         self._started_at = clock()
         self._local_faults = 0
-        self._lost_store = LostStoreAlert(relay, clock=clock)
-        self._away_store = AwayStoreAlert(relay, worker=worker, clock=clock)
+        self._kept = OpenAlert(folder)
+        self._lost_store = LostStoreAlert(relay, clock=clock, kept=self._kept)
+        self._away_store = AwayStoreAlert(relay, worker=worker, clock=clock, kept=self._kept)
         self.watch = PeriodicThread("alerts", self._evaluate)
         self._triggered_at = float("-inf")
         self._sending = PeriodicThread("alerts-post", self._trigger_sending if url is None else self._send_due)
@@ -102,6 +106,7 @@ class AlertSender:
                 settings=self._models, watched_for=watched_for, on_resolved=self._on_resolved
             )
             self._away_store.answered()
+            end_left_open(self._relay, self._kept)
         except StoreUnavailable as exc:
             STORE.failed(exc)
             self._away_store.failed(str(exc))
@@ -161,9 +166,12 @@ class AlertSender:
         now = self._clock()
         if self._trigger is not None and now - self._triggered_at >= TRIGGER_EVERY and self._has_unsent():
             self._triggered_at = now
+            alert = self._in_memory
             try:
-                self._trigger(None if (alert := self._in_memory) is None else alert.since)
+                self._trigger(None if alert is None else alert.since)
             except OSError as exc:
+                if alert is not None:
+                    alert.give_back()
                 log.warning("the alert sender could not be triggered", extra={"error": str(exc)})
 
         return EVERY

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ..core import alerts as rules
 from ..services import Relay
 from .memory_alert import MemoryAlert
+from .open_alert import OpenAlert
 
 #: A restart of the server, or a lock, is no reason for an alert: one is raised after this many seconds.
 PATIENCE = 10.0
@@ -23,8 +24,10 @@ class AwayStoreAlert(MemoryAlert):
     `alert_sender.EVERY` seconds before the outage.
     """
 
-    def __init__(self, relay: Relay, *, worker: str | None, clock: Callable[[], float]) -> None:
-        super().__init__(relay, clock=clock)
+    def __init__(
+        self, relay: Relay, *, worker: str | None, clock: Callable[[], float], kept: OpenAlert | None = None
+    ) -> None:
+        super().__init__(relay, clock=clock, kept=kept)
         self._worker = worker
         self._failed_at: float | None = None
         self._since = 0.0

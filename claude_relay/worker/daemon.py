@@ -156,6 +156,7 @@ class Daemon:
             secrets=settings.webhook_secret,
             models=settings.models(),
             worker=self.id,
+            folder=folder.parent,
         )
         self._model_refresher = (
             ModelRefresher(relay, models, provider=settings.provider) if models is not None else None

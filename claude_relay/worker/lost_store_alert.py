@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..services import Relay
 from .memory_alert import MemoryAlert
+from .open_alert import OpenAlert
 
 #: The rescue of a large store takes long: the alert waits for its command for at most this many seconds.
 _RESCUE_TIME = 30.0
@@ -14,8 +15,8 @@ _RESCUE_TIME = 30.0
 class LostStoreAlert(MemoryAlert):
     """Raised once for each loss. The process that rescues the store also sends the alert."""
 
-    def __init__(self, relay: Relay, *, clock: Callable[[], float]) -> None:
-        super().__init__(relay, clock=clock)
+    def __init__(self, relay: Relay, *, clock: Callable[[], float], kept: OpenAlert | None = None) -> None:
+        super().__init__(relay, clock=clock, kept=kept)
         self._seen_at: float | None = None
 
     def check(self) -> bool:

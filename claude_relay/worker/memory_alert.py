@@ -11,6 +11,7 @@ from ..core import wire
 from ..core.alerts import Alert
 from ..core.deliveries.delivery import Reply
 from ..services import Relay
+from .open_alert import OpenAlert
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +19,9 @@ log = logging.getLogger(__name__)
 class MemoryAlert:
     """At most one alert, sent by this process with the same id and `since` at every attempt."""
 
-    def __init__(self, relay: Relay, *, clock: Callable[[], float]) -> None:
+    def __init__(self, relay: Relay, *, clock: Callable[[], float], kept: OpenAlert | None = None) -> None:
         self._relay, self._clock = relay, clock
+        self._kept = kept or OpenAlert(None)
         self._alert: Alert | None = None
         self._sends = False
         self._attempts, self._due_at = 0, float("inf")
@@ -44,6 +46,10 @@ class MemoryAlert:
 
         return True
 
+    def give_back(self) -> None:
+        """Return the last attempt: nothing was sent."""
+        self._attempts, self._due_at = self._attempts - 1, self._clock()
+
     def send(self, post: Callable[[str, bytes], Reply]) -> None:
         """Send the alert if it is due."""
         alert = self._alert
@@ -65,6 +71,7 @@ class MemoryAlert:
         self._alert, self._sends = alert, sends
         if sends:
             self._due_at = self._clock()
+            self._kept.write(alert)
 
     def _end(self) -> None:
         """Log the end of the cause, and store its notice: whichever process can send it does."""
@@ -72,9 +79,17 @@ class MemoryAlert:
         if alert is None:
             return
         log_resolved(alert)
-        if self._sends:
+        if self._sends and self._attempts:  # one that was never sent has no end to tell
             self._relay.alerts.record_end(alert, alert_id(alert))
+        self._kept.take()
         self._sends = False
+
+
+def end_left_open(relay: Relay, kept: OpenAlert) -> None:
+    """Log the end of an alert whose process has ended before its cause, and store its notice."""
+    if (alert := kept.take()) is not None:
+        log_resolved(alert)
+        relay.alerts.record_end(alert, alert_id(alert))
 
 
 def alert_id(alert: Alert) -> str:

@@ -87,7 +87,10 @@ class Meters:
         return INTERVAL
 
     def _gauges(self) -> dict[Series, float]:
-        free = float(self._disk_free()) if self._disk_free is not None else 0.0
+        try:
+            free = float(self._disk_free()) if self._disk_free is not None else 0.0
+        except OSError:  # the folder was removed or moved: the alert of the store says so
+            return {}
         if abs(free - self._stored_free) <= _CHANGE * self._stored_free:
             return {}
         self._stored_free = free

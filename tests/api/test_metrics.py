@@ -232,6 +232,19 @@ def test_a_worker_writes_what_changed_and_keeps_it_while_the_store_is_away(relay
     assert (("delivery_attempts", "", "retry"), 1.0) in relay.metrics.snapshot(100).series
 
 
+def test_a_folder_that_is_missing_ends_no_round_of_the_meters(relay):
+    """A sibling of CASES A1: a traceback each second beside the alert of the store."""
+
+    def removed():
+        raise FileNotFoundError("/var/lib/claude-relay")
+
+    meters = Meters(relay, disk_free=removed)
+    meters.posted("retry")
+    meters.flush()
+
+    assert (("delivery_attempts", "", "retry"), 1.0) in relay.metrics.snapshot(100).series
+
+
 def test_open_metrics_where_it_is_accepted(client, busy):
     """Prometheus asks for it; the text ends as it should."""
     answer = client.simulate_get("/metrics", headers={"Accept": OPEN_METRICS})

@@ -100,3 +100,41 @@ def test_one_outage_of_the_store_is_one_alert_however_often_it_is_triggered(run,
 
     # The first one was refused, and so is sent again; another outage is another alert.
     assert sent == [(f"alert_store_away_{at}", "store_away") for at in (1000, 1000, 2000)]
+
+
+@pytest.mark.parametrize("fault", ["value", "unreadable"])
+def test_settings_with_which_no_daemon_starts_are_an_alert_too(run, monkeypatch, tmp_path, fault):
+    """A sibling of CASES A13 and A6: its URL is a credential, and a fault of another setting does not matter."""
+    (tmp_path / "api.failed").touch()
+    file = tmp_path / "claude-relay.env"
+    file.write_text("RELAY_MAX_QUEUE=abc\n")
+    if fault == "unreadable":
+        file.unlink()
+        file.mkdir()  # root can read every file
+    monkeypatch.setenv("CLAUDE_RELAY_SETTINGS", str(file))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    with Receiver() as hook:
+        monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
+        code, _, err = run("alerts")
+        [received] = hook.received
+
+    assert (code, received.json["alert"]) == (0, "no_api")
+    assert ("RELAY_MAX_QUEUE" if fault == "value" else str(file)) in err
+
+
+def test_a_fault_of_the_store_s_name_sends_no_alert_to_another_store(run, monkeypatch, tmp_path):
+    """The alert would be kept in a store that no daemon uses."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("RELAY_STORE", "mysql://host/x")
+
+    assert run("alerts")[0] == 78
+
+
+def test_an_api_that_starts_removes_the_word_of_its_failure(tmp_path):
+    """Left behind where no alert could be sent, it would be told while the API runs."""
+    word = tmp_path / "api.failed"
+    word.touch()
+    alert_trigger.api_started({"STATE_DIRECTORY": str(tmp_path)})
+    alert_trigger.api_started({})
+
+    assert not word.exists()

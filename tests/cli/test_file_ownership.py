@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import pkgutil
+import pwd
 import shutil
 import sqlite3
 import stat
@@ -21,13 +22,16 @@ from pathlib import Path
 import pytest
 
 import claude_relay
+from claude_relay import config as config_package
 from claude_relay import wiring
 from claude_relay.cli.doctor import permissions
 from claude_relay.cli.doctor.system import System
 from claude_relay.cli.main import main
 from claude_relay.cli.verbs import configure
 from claude_relay.config import Settings
-from claude_relay.file_owner import share_with_group
+from claude_relay.config.sources import env_file
+from claude_relay.errors import StoreUnavailable
+from claude_relay.file_owner import access_fault, acting_as, share_with_group
 from tests.support.doctor import a_system
 from tests.support.needs import lacks
 
@@ -281,7 +285,7 @@ def test_doctor_compares_owners_with_the_user_of_the_unit(tmp_path):
 def test_config_check_as_root_checks_as_the_user_of_the_daemons(folder, monkeypatch, capsys, mode):
     """CASES A6: root can read the file, and the restart would take the API down."""
     file = folder / "claude-relay.env"
-    file.write_text("RELAY_CONCURRENCY=8\n")
+    file.write_text(f"RELAY_STORE=sqlite:///{folder}/state/relay.db\n")
     file.chmod(mode)
     if mode == 0o640:
         os.chown(file, 0, NOBODY)
@@ -318,6 +322,69 @@ def as_stranger() -> Iterator[Callable[[int], None]]:
     os.setegid(group)
     os.setgroups(groups)
     os.umask(mask)
+
+
+def test_a_member_of_the_group_who_cannot_write_the_store_has_the_chmod(store, as_stranger):
+    """A sibling of CASES A5: after `chmod 600` operators are not told to be the daemons."""
+    assert main(["migrate"]) == 0
+    store.chmod(0o600)
+    as_stranger(NOBODY)  # by its group
+    fault = access_fault(store)
+    os.seteuid(0)
+
+    assert fault is not None and "mode 600" in fault[0] and fault[1] == f"chmod g+rw {store}"
+
+
+def test_an_ordinary_user_of_a_server_has_sudo_and_the_group(folder):
+    """A sibling of CASES A17: not the command for a container, which would give the settings to that user."""
+    (folder / "etc").mkdir(mode=0o750)
+    os.chown(folder / "etc", 0, pwd.getpwnam("daemon").pw_gid)
+    with acting_as(pwd.getpwuid(NOBODY)):
+        source = env_file(folder / "etc" / "claude-relay.env", "x")
+
+    assert "usermod -aG daemon nobody" in source.faults[0] and "chown" not in source.faults[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "cure"),
+    [("relay.db", 0o400, "chmod ug+rw "), ("folder", 0o500, "chmod u+rwx "), ("..", 0o700, "chmod o+x ")],
+    ids=["file", "folder", "above"],
+)
+@pytest.mark.usefixtures("as_stranger")
+def test_a_mode_that_shuts_the_daemons_out_is_named_with_the_chmod(store, monkeypatch, name, mode, cure):
+    """Siblings of CASES A5: every owner is right; `doctor` and a process of the daemons' user say the same."""
+    assert main(["migrate"]) == 0
+    given = Settings(store=f"sqlite:///{store}")
+    path = store.parent if name == "folder" else (store.parent / name).resolve()
+    before = path.stat().st_mode
+    path.chmod(mode)
+    monkeypatch.setattr(System, "daemon_user", lambda system: NOBODY)
+    monkeypatch.setattr(config_package, "load", lambda *_, **__: given)
+    [fault] = [
+        each for each in permissions.check(given, System()) if each.result == "fail" and str(path) in each.detail
+    ]
+    with (
+        acting_as(pwd.getpwuid(NOBODY)),
+        pytest.raises(StoreUnavailable) as refused,
+        wiring.open_relay(given, create=True),
+    ):
+        pass
+    subprocess.run(fault.fix, shell=True, check=True)
+    usable = path.stat().st_mode & 0o700 == before & 0o700
+
+    assert fault.fix == f"{cure}{path}" and f"{mode:o}" in fault.detail
+    assert fault.fix in str(refused.value) and "run it as" not in str(refused.value)
+    assert usable
+    path.chmod(before)
+
+
+def test_a_backup_beside_the_store_belongs_to_the_user_of_the_daemons(store):
+    """A sibling of CASES A4: `backup` by root into their folder, which `doctor` would call a fault."""
+    assert main(["migrate"]) == 0
+    beside, elsewhere = store.with_name("b.db"), store.parent.parent / "b.db"
+    assert main(["backup", str(beside)]) == main(["backup", str(elsewhere)]) == 0
+
+    assert (beside.stat().st_uid, elsewhere.stat().st_uid) == (NOBODY, 0)
 
 
 @pytest.fixture

@@ -647,3 +647,15 @@ def test_a_broken_disk_queue_is_replaced(tmp_path: Path) -> None:
     assert queue.take(1) == ["a"]
     assert (tmp_path / "ready.db.broken").exists()
     queue.close()
+
+
+def test_the_key_of_headers_is_put_back_where_only_its_file_is_removed(store: SqliteStore, relay: Relay) -> None:
+    """A sibling of CASES A1 and A9: the daemons have it in memory, and look for it every two seconds."""
+    relay.submit(a_submission("r-1", webhook_headers={"x": "1"}))
+    key = store._path.with_name(store._path.name + ".key")
+    content = key.read_bytes()
+    assert store.lost() is None
+    key.unlink()
+    assert store.lost() is None
+
+    assert key.read_bytes() == content

@@ -60,7 +60,8 @@ def test_every_202_is_found_after_the_way_back(
     """
     CASES A1. Submits are 503 and readiness says why; one alert and `doctor` have the command that brings all back.
 
-    An answer that was paid for meanwhile is in it, too.
+    An answer that was paid for meanwhile is in it, too. The command line accepts nothing either meanwhile, and the
+    daemons that start afterwards send the notice of the end (A18).
     """
     store, backup = tmp_path / "store" / "relay.db", tmp_path / "store" / "copy of.db"
     with Rig(tmp_path, RELAY_ALERT_URL=hook.url("/alert"), RELAY_DRAIN="10s") as rig:
@@ -79,6 +80,7 @@ def test_every_202_is_found_after_the_way_back(
         ready = rig.http.get(f"{rig.url}/health/ready", timeout=60)
         alert = eventually(lambda: alerts(hook), within=60)[0]
         doctor = rig.command("doctor", "--json")
+        by_hand = rig.command("submit", "--id", "by-hand", "x")
         assert rig.worker.stop(60) == 0
         assert rig.api.stop(60) == 0
         back = rig.command(*shlex.split(alert["command"])[1:])
@@ -88,10 +90,16 @@ def test_every_202_is_found_after_the_way_back(
         again = rig.submit({"prompt": "x", "requestId": "again", **headers})
         rig.finished("again")
         eventually(lambda: "again" in {item.json.get("requestId") for item in hook.received})
+        eventually(lambda: len(alerts(hook)) == 2)
+        found = rig.command("status", "by-hand").returncode
 
+    assert (by_hand.returncode, found) == (78, 3) and "nothing is accepted" in by_hand.stderr
     assert refused.status_code == 503 and "Retry-After" in refused.headers and "in use" in refused.json()["error"]
     assert ready.status_code == 503 and any("in use" in reason for reason in ready.json()["reasons"])
-    assert [each["alert"] for each in alerts(hook)] == ["store_gone"]
+    assert [(each["alert"], each["status"]) for each in alerts(hook)] == [
+        ("store_gone", "open"),
+        ("store_gone", "resolved"),  # by the daemons that were started after the way back
+    ]
     assert doctor.returncode == 1 and alert["command"] in doctor.stdout
     assert {end["status"] for end in ends.values()} == {"completed"}
     assert again.status_code == 202

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -448,6 +449,56 @@ def test_an_outage_of_the_store_is_one_alert_and_one_notice_by_one_process(relay
     assert sum(len(url.ids) for url in urls) == 2
     kinds = [(body["alert"], body["status"]) for url in urls for body in url.bodies]
     assert kinds == [("store_away", "open"), ("store_away", "resolved")]
+
+
+def test_the_end_of_an_outage_in_which_the_process_was_restarted_is_told_too(
+    relay: Relay, clock: Clock, tmp_path: Path
+) -> None:
+    """CASES A3 and A18: once, by the process that starts later; one that lives keeps its own alert."""
+    away = AwayStore(relay, "w1")
+    facade: Any = SimpleNamespace(alerts=away)
+    first, url = FakeSender(Reply(status=204)), FakeSender(Reply(status=204))
+    before = AlertSender(facade, first, url="https://ops.example/", worker="w1", clock=clock, folder=tmp_path)
+    before._evaluate()
+    away.away = True
+    for _ in range(10):
+        before._evaluate()
+        clock.advance(2)
+    before._send_due()
+    away.away = False
+    after = [AlertSender(facade, url, url="https://ops.example/", clock=clock, folder=tmp_path) for _ in range(2)]
+    after[0].once()
+    assert url.bodies == []
+    os.close(before._kept._handle or 0)  # as its process ends
+    for sender in after:
+        sender.once()
+
+    assert [(body["alert"], body["status"]) for body in (*first.bodies, *url.bodies)] == [
+        ("store_away", "open"),
+        ("store_away", "resolved"),
+    ]
+    assert not list(tmp_path.glob("alert.*"))
+
+
+def test_an_alert_that_reached_nobody_has_no_notice_of_its_end(relay: Relay, clock: Clock) -> None:
+    """A sibling of CASES A1: the folder of the trigger is gone with the store, and another daemon sends the alert."""
+    away = AwayStore(relay)
+    facade: Any = SimpleNamespace(alerts=away)
+
+    def leave(since: float | None) -> None:
+        raise FileNotFoundError("alerts.due")
+
+    api = AlertSender(facade, FakeSender(Reply()), url=None, trigger=leave, clock=clock)
+    api._evaluate()
+    away.away = True
+    for _ in range(10):
+        api._evaluate()
+        clock.advance(2)
+    api._trigger_sending()
+    away.away = False
+    api._evaluate()
+
+    assert relay.alerts.claim() is None
 
 
 def test_each_trigger_of_an_outage_names_its_beginning(relay: Relay, clock: Clock) -> None:

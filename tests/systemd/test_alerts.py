@@ -11,7 +11,7 @@ import standardwebhooks
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 
-from .machine import ALERTS, API, KEY, PATH, TARGET, WORKER, Machine
+from .machine import ALERTS, API, KEY, PATH, STATE, TARGET, WORKER, Machine
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one makes the box
 
@@ -71,3 +71,32 @@ def test_an_api_that_does_not_start_is_an_alert_and_its_start_a_notice(machine: 
         _, notice = hook.wait_for(2, timeout=60)
 
     assert (notice.json["alert"], notice.json["status"]) == ("no_api", "resolved")
+
+
+def test_a_state_directory_that_is_moved_away_is_not_replaced_by_an_empty_one(machine: Machine) -> None:
+    """
+    A sibling of CASES A1: the move wakes the path unit, whose service would make a new state directory.
+
+    The command of the alert, typed as it is, brings the store back, and there is one notice of the end.
+    """
+    with machine.inside(Receiver) as hook:
+        machine.key("RELAY_ALERT_URL", hook.url("/alert", host="localhost"))
+        machine.run("rm", "-rf", f"/{STATE}")  # a folder of the machine below the box is copied instead of moved
+        machine.run("systemd-tmpfiles", "--create", "/srv/src/systemd/tmpfiles.d/claude-relay.conf")
+        machine.write(f"{STATE}/alerts.due", "")
+        machine.systemctl("start", TARGET)
+        machine.active(WORKER)
+        machine.active(API)
+        machine.submit(requestId="before")
+        machine.finished("before")
+        machine.run("mv", f"/{STATE}", "/var/lib/elsewhere")
+        [alert] = hook.wait_for(1, timeout=60)
+        machine.run("sh", "-c", alert.json["command"])
+        _, notice = hook.wait_for(2, timeout=60)
+        eventually(lambda: machine.submit(requestId="after").status_code == 202)
+        after = machine.finished("after")
+
+    assert alert.json["command"] == f"mv /var/lib/elsewhere /{STATE}"
+    assert "before a daemon is stopped" in alert.json["message"]
+    assert (notice.json["alert"], notice.json["status"]) == ("store_gone", "resolved")
+    assert after["status"] == machine.finished("before")["status"] == "completed"

@@ -143,3 +143,20 @@ def test_the_reference_lists_exactly_the_kinds() -> None:
     table = page.split("| alert | meaning |")[1].split("\n\n")[0]
 
     assert dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, flags=re.M)) == dict(rules.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "way"),
+    [("claude-relay restore --yes x.db", "stop them before it"), ("mv /a /b", "before a daemon is stopped")],
+)
+def test_the_alert_of_a_lost_store_says_when_its_command_is_to_be_run(command: str, way: str) -> None:
+    """A sibling of CASES A1: what only the daemons have open is gone once they are stopped."""
+    assert way in rules.store_gone("it was removed", since=NOW, command=command).message
+
+
+def test_the_service_of_alerts_starts_only_where_the_file_of_its_path_unit_is() -> None:
+    """A sibling of CASES A1: else a state directory that is moved away is replaced by an empty one."""
+    units = Path(__file__).parents[2] / "systemd"
+    [watched] = re.findall(r"^PathChanged=(.*)$", (units / "claude-relay-alerts.path").read_text(), re.MULTILINE)
+
+    assert f"\nConditionPathExists={watched}\n" in (units / "claude-relay-alerts.service").read_text()

@@ -180,3 +180,9 @@ def test_the_url_of_an_ipv6_address_has_brackets(inherited: bool) -> None:
     settings = load({"RELAY_HOST": "::1", "PORT": "3000"})
 
     assert listening_url([listener], settings, inherited=inherited) == "http://[::1]:3000"
+
+
+def test_three_keys_are_one_and_named_as_such() -> None:
+    """A sibling of CASES A16: a key may contain commas, and two keys are the most."""
+    assert secret_problem("API_SECRET_KEY", f"{'a' * 32},{'b' * 32}") is None
+    assert "one key" in str(secret_problem("API_SECRET_KEY", f"{'a' * 32},{'b' * 32},{'c' * 32}"))

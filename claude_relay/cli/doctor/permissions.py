@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...config import OPTIONS, Settings, secret_problem, store_passwords
+from ...errors import ConfigError
 from ...file_owner import access_fault, user_name, wanted_owner
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
@@ -34,7 +36,8 @@ def check(settings: Settings | None, system: System) -> Iterator[Finding]:
     if settings is not None and (file := engine_of(settings).file) is not None:
         yield from _store(file)
         if system.container is None:  # there, files are of any uid, and the group of the volume writes them
-            yield from _owners(file.parent, system)
+            foreign = list(_owners(file.parent, system))
+            yield from foreign or _as_daemon(system)
         elif (fault := access_fault(file)) is not None:
             yield failure("permissions", *fault)
 
@@ -152,6 +155,19 @@ def _store(path: Path) -> Iterator[Finding]:
         else:
             fix = "run it with sudo, or join the group: sudo usermod -aG claude-relay $USER, and log in again"
         yield warning("permissions", detail, fix)
+
+
+def _as_daemon(system: System) -> Iterator[Finding]:
+    """Check as root that the daemons' user may read the settings, and use the store: root may do anything itself."""
+    from ..verbs.configure import check_as_daemon
+
+    try:
+        check_as_daemon(system)
+    except ConfigError as exc:
+        for problem in exc.problems:
+            match = re.fullmatch(r"(.*?): ((?:ch|lsattr|take|run).*)", problem)
+            detail, fix = (match[1], match[2]) if match else (problem, "claude-relay config check")
+            yield failure("permissions", detail, fix)
 
 
 def _owners(folder: Path, system: System) -> Iterator[Finding]:

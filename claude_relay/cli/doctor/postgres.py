@@ -120,7 +120,7 @@ def left_behind(settings: Settings, system: System) -> Iterator[Finding]:
     if count := completion_reads.unfinished(path):
         detail = f"{count} jobs and callbacks wait in {path}, the previous store, and no worker processes them"
         until = f"until RELAY_STORE={path} claude-relay status shows none"
-        yield warning("store", detail, f"{system.set_command(f'RELAY_STORE=sqlite:///{path}')}, {until}")
+        yield warning("store", detail, f"{system.set_command(f'RELAY_STORE=sqlite:///{path}')}  # {until}")
 
 
 def _inspect(settings: Settings, system: System) -> ServerInfo | Finding:

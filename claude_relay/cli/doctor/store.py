@@ -105,7 +105,9 @@ def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:
     if path is None:
         return failure("store", str(exc), f"read the server's log, and: psql '{shown}' -c 'SELECT 1'")
 
-    if cured := re.fullmatch(r"(.*): ((?:chown|run it as) .*)", str(exc)):  # names a file that cannot be used
+    if cured := re.fullmatch(
+        r"(.*): ((?:chown|chmod|lsattr|take|run it as) .*)", str(exc)
+    ):  # names a file that cannot be used
         return failure("store", cured[1], cured[2])
 
     return failure("store", str(exc), f"ls -la {path.parent}")
@@ -174,9 +176,18 @@ def _worker(relay: Relay, system: System) -> Finding:
                 start = "on the host: docker compose up --detach worker"
             elif system.container is not None:
                 start = f"on the host: docker restart {socket.gethostname()}"
+            elif _is_failing(system):
+                start = f"first fix what `units` names below, then: {start}"
             return failure("worker", str(problem).partition(":")[0], start)
 
     return ok("worker", "seen lately")
+
+
+def _is_failing(system: System) -> bool:
+    """Whether systemd tries to start the worker, and it fails: another restart changes nothing."""
+    output = system.run(("systemctl", "show", "--property=ActiveState,SubState", "claude-relay-worker.service"))
+
+    return any(word in (output or "") for word in ("ActiveState=failed", "SubState=auto-restart"))
 
 
 def backup(last: Any, now: float) -> Iterator[Finding]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ...config import OPTIONS, Settings
 from .finding import Finding, failure, ok, warning
@@ -14,6 +15,7 @@ _PROPERTIES = (
     "Id",
     "LoadState",
     "ActiveState",
+    "SubState",
     "Result",
     "UnitFileState",
     "ExecMainStatus",
@@ -22,6 +24,8 @@ _PROPERTIES = (
     "DropInPaths",
     "StatusText",
     "User",
+    "Group",
+    "PrivateNetwork",
     "Environment",
 )
 #: Set by the units themselves.
@@ -50,14 +54,20 @@ def check(system: System, settings: Settings | None = None) -> Iterator[Finding]
     if all(units.get(name, {}).get("ActiveState") == "inactive" for name in UNITS):
         yield failure("units", "claude-relay is not running", "systemctl start claude-relay.target")
         return
-    findings = [finding for name in UNITS for finding in unit_faults(name, units.get(name, {}))]
+    findings = [
+        finding
+        for name in UNITS
+        for finding in unit_faults(name, units.get(name, {}), lambda unit: _last_words(unit, system))
+    ]
     yield from findings or [ok("units", "all are up and start at boot")]
     if drop_ins := [path for unit in units.values() for path in unit.get("DropInPaths", "").split()]:
         yield ok("drop-ins", ", ".join(drop_ins))
 
 
-def unit_faults(name: str, unit: dict[str, str]) -> Iterator[Finding]:
-    """The faults of one unit, by its properties from `systemctl show`."""
+def unit_faults(
+    name: str, unit: dict[str, str], last_words: Callable[[str], str] = lambda unit: ""
+) -> Iterator[Finding]:
+    """The faults of one unit, by its properties from `systemctl show` and the `last_words` of a unit in the journal."""
     load, state = unit.get("LoadState", "not-found"), unit.get("ActiveState", "")
     if load == "masked":
         fix = f"systemctl unmask {name} && systemctl start {name}"
@@ -65,9 +75,12 @@ def unit_faults(name: str, unit: dict[str, str]) -> Iterator[Finding]:
         return
     if load in ("bad-setting", "error"):
         files = unit.get("DropInPaths", "")
-        detail = f"{name} cannot be loaded ({load}): {files or 'its file'} is wrong, such as a second ExecStart="
+        such, hint = "a second ExecStart=", "an empty ExecStart= comes before a new one"
+        if name.endswith(".socket"):
+            such, hint = "a ListenStream= that is no address", "ListenStream= takes a port, or an address and a port"
+        detail = f"{name} cannot be loaded ({load}): {files or 'its file'} is wrong, such as {such}"
         fix = (
-            f"systemd-analyze verify {name}; systemctl edit {name} (an empty ExecStart= comes before a new one), then: "
+            f"systemd-analyze verify {name}; systemctl edit {name} ({hint}), then: "
             f"systemctl daemon-reload && systemctl start {name}"
         )
         yield failure("units", detail, fix)
@@ -78,7 +91,9 @@ def unit_faults(name: str, unit: dict[str, str]) -> Iterator[Finding]:
     if unit.get("NeedDaemonReload") == "yes":
         yield warning("units", f"the file of {name} has changed since systemd read it", "systemctl daemon-reload")
     if state == "failed":
-        yield _failed(name, unit)
+        yield _failed(name, unit, last_words(name))
+    elif (state, unit.get("SubState")) == ("activating", "auto-restart"):
+        yield _restarting(name, unit, last_words(name))
     elif state in ("inactive", "deactivating"):
         yield failure("units", f"{name} is not running", f"systemctl start {name}")
     elif int(unit.get("NRestarts") or 0) >= _RESTARTS:
@@ -96,6 +111,13 @@ def views(units: Mapping[str, dict[str, str]], settings: Settings | None) -> Ite
         if user != usual:
             detail = f"{name} runs as {user}, the others as {usual}{_drop_ins(units[name])}"
             yield failure("units", detail, _edit(name, f"take out User={user}"))
+        group = units[name].get("Group") or usual
+        if user == usual and group != usual:
+            detail = f"{name} runs in the group {group}, and only {usual} may read the settings{_drop_ins(units[name])}"
+            yield failure("units", detail, _edit(name, f"take out Group={group}"))
+        if name != DAEMONS[0] and units[name].get("PrivateNetwork") == "yes":
+            detail = f"{name} has no network{_drop_ins(units[name])}: it reaches neither Anthropic nor a webhook"
+            yield failure("units", detail, _edit(name, "take out PrivateNetwork="))
     for name in users:
         for setting, value in _environment(units[name]).items():
             if setting in _EXPECTED or settings is None or setting not in _NAMES:
@@ -108,8 +130,13 @@ def views(units: Mapping[str, dict[str, str]], settings: Settings | None) -> Ite
             yield result("units", detail, _edit(name, f"take out {setting}, and set it in the settings file, for all"))
 
 
+def _of_operator(unit: Mapping[str, str]) -> str:
+    """The drop-ins of the unit that `make install` has not laid."""
+    return " ".join(path for path in unit.get("DropInPaths", "").split() if not path.startswith("/usr/"))
+
+
 def _drop_ins(unit: Mapping[str, str]) -> str:
-    return f" ({unit['DropInPaths']})" if unit.get("DropInPaths") else ""
+    return f" ({paths})" if (paths := _of_operator(unit)) else ""
 
 
 def _edit(name: str, change: str) -> str:
@@ -126,16 +153,42 @@ def _environment(unit: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, separator, value in (word.partition("=") for word in words) if separator}
 
 
-def _failed(name: str, unit: dict[str, str]) -> Finding:
+def _last_words(name: str, system: System) -> str:
+    """The cause of a unit's last failure in the journal: a sentence of the program, or of systemd."""
+    output = system.run(("journalctl", "--quiet", "--output=cat", "--lines=12", f"--unit={name}")) or ""
+    causes = [line for line in output.splitlines() if re.match(r"claude-relay: |.*: Failed (?:to|at) ", line)]
+
+    return (causes or [""])[-1].removeprefix("claude-relay: ")
+
+
+def _restarting(name: str, unit: Mapping[str, str], words: str) -> Finding:
+    """The fault of a unit that fails at each start, and is started again and again."""
+    status = unit.get("ExecMainStatus", "")
+    cause = words or f"{unit.get('Result') or 'it fails'}, status {status}"
+    where = f"correct {paths} if it is the cause, then: " if (paths := _of_operator(unit)) else ""
+    fix = f"journalctl -u {name} -n 20; {where}systemctl daemon-reload && systemctl restart {name}"
+
+    return failure("units", f"{name} fails at each start{_drop_ins(unit)}: {cause}", fix)
+
+
+def _failed(name: str, unit: dict[str, str], words: str) -> Finding:
     result, status = unit.get("Result", ""), unit.get("ExecMainStatus", "")
     restart = f"systemctl reset-failed {name} && systemctl start {name}"
     if name.endswith(".socket"):
-        detail = f"{name} cannot listen: most likely another program uses its address"
+        cause = f" ({words.partition(': ')[2]})" if words else ""
+        detail = f"{name} cannot listen{cause}: most likely another program uses its address"
         fix = f"systemctl status {name} and ss -ltnp show which one; stop that, then: {restart}"
+        if paths := _of_operator(unit):
+            detail = f"{detail}, or {paths} names one that is not this machine's"
+            fix = f"{fix}; or correct ListenStream= (ip address), then: systemctl daemon-reload && {restart}"
         return failure("units", detail, fix)
     if status == "78":
-        detail = f"{name} exited with 78: settings, secrets or store are wrong"
-        return failure("units", detail, f"fix the faults above (or: journalctl -u {name} -n 20), then: {restart}")
+        detail = f"{name} exited with 78{_drop_ins(unit)}: {words or 'settings, secrets or store are wrong'}"
+        paths = _of_operator(unit)
+        first = f"correct {paths}, or the faults" if paths else "fix the faults"
+        reload = "systemctl daemon-reload && " if paths else ""
+        fix = f"{first} above (or: journalctl -u {name} -n 20), then: {reload}{restart}"
+        return failure("units", detail, fix)
     if status == "243":
         return failure(
             "units", f"{name} did not get its credentials (243)", f"fix the credentials above, then: {restart}"

@@ -9,11 +9,15 @@ import pwd
 import secrets
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ...errors import ConfigError, Conflict
 from ..render.output import Output, json_option, pass_output
+
+if TYPE_CHECKING:
+    from ..doctor.system import System
 
 _GROUP = "claude-relay"
 _ETC = Path("/etc/claude-relay")
@@ -59,7 +63,7 @@ def check(output: Output, no_keys: bool) -> None:
     check_store(settings)
     load_prices(settings.prices)
     check_host(settings, os.environ, calls=True)
-    _check_as_daemon()
+    check_as_daemon()
     # Not with --no-keys, as a reload has it: there the URL may be a credential that only the daemons get.
     faults = [] if no_keys else engine_of(settings).check_server()
     for sentence in (*cautions(settings), *faults):
@@ -91,34 +95,38 @@ def init(output: Output, path: Path | None, system: bool) -> None:
     output.message(f"Written to {file}. Set ANTHROPIC_API_KEY in it, then: claude-relay config check")
 
 
-def _check_as_daemon() -> None:
+def check_as_daemon(system: System | None = None) -> None:
     """Check as root what the daemons can read: they run as another user, without this environment."""
     from ...config import load
-    from ...file_owner import acting_as
-    from ..doctor.system import System
+    from ...file_owner import access_fault, acting_as, closed_parent
+    from ...wiring import engine_of
+    from ..doctor import system as machine
 
-    file, user = _ETC / "claude-relay.env", System().daemon_user()
+    file, user = _ETC / "claude-relay.env", (system or machine.System()).daemon_user()
+    file = file if system is None else system.env_file
     if os.geteuid() != 0 or not user:
         return
     account = pwd.getpwuid(user)
     with contextlib.suppress(ConfigError):
-        load(
-            {}, dotenv=None, etc=file, all_keys=False
-        )  # imports what reading takes, which that user may not be able to
+        # Imports what reading takes, which that user may not be able to.
+        engine_of(load({}, dotenv=None, etc=file, all_keys=False))
 
     with acting_as(account):
         try:
             if file.exists():
                 file.read_bytes()
-            load({}, dotenv=None, etc=file, all_keys=False)
+            store = engine_of(load({}, dotenv=None, etc=file, all_keys=False)).file
+            fault = None if store is None else access_fault(store)
         except PermissionError as exc:
-            path = exc.filename or file
-            fix = f"chgrp {_GROUP} {path} && chmod g+r{'x' if Path(path).is_dir() else ''} {path}"
-            fault = f"{path} cannot be read by {account.pw_name}, the user of the daemons: {fix}"
-            raise ConfigError([fault]) from exc
+            path = closed_parent(file) or Path(exc.filename or file)
+            fix = f"chgrp {_GROUP} {path} && chmod g+r{'' if path == file else 'x'} {path}"
+            unreadable = f"{path} cannot be read by {account.pw_name}, the user of the daemons: {fix}"
+            raise ConfigError([unreadable]) from exc
         except ConfigError as exc:
             faults = [f"For {account.pw_name}, the user of the daemons: {problem}" for problem in exc.problems]
             raise ConfigError(faults) from exc
+    if fault is not None:
+        raise ConfigError([": ".join(fault)])
 
 
 def _is_credential(name: str) -> bool:

@@ -75,12 +75,21 @@ def worker(output: Output, name: str | None) -> int:
 def alerts(output: Output) -> None:
     """Evaluate the alerts once and send the due ones to RELAY_ALERT_URL. Daemons with a network do so by themselves."""
     from ... import logs, wiring
+    from ...config import load
 
-    logs.setup(output.settings, "claude-relay-alerts")
-    sent = wiring.send_alerts(output.settings)
+    try:
+        settings = output.settings
+    except ConfigError as exc:  # with which no daemon starts: its alert is sent all the same
+        if "RELAY_STORE" in str(exc):  # another store would get the alert
+            raise
+        for problem in exc.problems:
+            output.message(problem)
+        settings = load(tolerant=True)
+    logs.setup(settings, "claude-relay-alerts")
+    sent = wiring.send_alerts(settings)
     if output.json:
-        output.value({"sent": sent, "alertUrl": output.settings.alert_url is not None})
-    elif output.settings.alert_url is None:
+        output.value({"sent": sent, "alertUrl": settings.alert_url is not None})
+    elif settings.alert_url is None:
         output.message("RELAY_ALERT_URL is not set: alerts are only in the log.")
     else:
         output.message(f"Alerts sent: {sent}.")

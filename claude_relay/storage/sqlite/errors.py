@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,8 @@ def translate(exc: BaseException, path: Path, what: str = "the store") -> BaseEx
         return StoreUnavailable("the disk is full: make room, nothing that was accepted is lost", retry_after=30)
     if isinstance(exc, apsw.BusyError | apsw.LockedError):
         return StoreUnavailable("the store is locked by another process; try again", retry_after=5)
-    if isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
+    read_only = isinstance(exc, OSError) and exc.errno == errno.EROFS
+    if read_only or isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
         why = ": ".join(access_fault(path) or (f"check its owner and mode ({exc})",))
         return StoreUnavailable(f"{what} {path} cannot be opened or written: {why}")
     if isinstance(exc, apsw.IOError | OSError):

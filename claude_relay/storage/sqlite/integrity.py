@@ -108,3 +108,18 @@ def match_identity(path: Path, identity: str) -> None:
 def new_identity() -> str:
     """A random identity for a new store."""
     return str(uuid.uuid4())
+
+
+def notice_path(path: Path) -> Path:
+    """The notice that the store at `path` is gone."""
+    return path.with_name(path.name + ".gone")
+
+
+def refuse_lost(path: Path) -> None:
+    """Raise `StoreRefused` while daemons have another file open as that store: what is written here would be lost."""
+    if not os.access(notice_path(path), os.F_OK):
+        return
+    from .rescue import read_notice  # here: each command asks
+
+    if (lost := read_notice(path)) is not None:
+        raise StoreRefused(f"{lost.message}: nothing is accepted. See: claude-relay doctor")

@@ -23,7 +23,7 @@ import apsw
 from ...file_owner import give_to_owner
 from ...ports import LostStore
 from .backup import write_copy
-from .integrity import rescued, rescued_path
+from .integrity import notice_path, rescued, rescued_path
 
 if TYPE_CHECKING:
     from ..header_encryption import KeyFile
@@ -60,6 +60,7 @@ class Rescue:
             if fault is None:
                 if self._since:
                     self._resolve()
+                self._keep_key()
                 return None
             if not self._since:
                 self._since = time.time()
@@ -75,6 +76,12 @@ class Rescue:
                 settled=self._command is not None,
                 responsible=self._notice is not None and not self._announced,
             )
+
+    def _keep_key(self) -> None:
+        """Write the key of webhook headers again where only its file was removed."""
+        with contextlib.suppress(OSError):
+            if self._key.put_back():
+                log.warning("the key of webhook headers was removed, and is put back")
 
     def close(self, *, lost: bool) -> None:
         """Bring the copy up to date with what was stored since, and close."""
@@ -192,11 +199,6 @@ def _remove_old_notice(path: Path) -> None:
     if _lock(handle, 0.0):
         notice_path(path).unlink(missing_ok=True)
     os.close(handle)
-
-
-def notice_path(path: Path) -> Path:
-    """The notice that the store at `path` is gone."""
-    return path.with_name(path.name + ".gone")
 
 
 def read_notice(path: Path) -> LostStore | None:

@@ -35,6 +35,13 @@ WELL = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enable
         ),
         ("claude-relay-api.socket", {"ActiveState": "failed", "Result": "resources"}, "cannot listen", "ss -ltnp"),
         (
+            "claude-relay-api.socket",
+            {"ActiveState": "failed", "Result": "resources", "DropInPaths": "/etc/x.conf"},
+            "/etc/x.conf names one that is not this machine's",
+            "correct ListenStream=",
+        ),
+        ("claude-relay-api.socket", {"LoadState": "bad-setting"}, "no address", "takes a port"),
+        (
             "claude-relay-worker.service",
             {"ActiveState": "failed", "Result": "watchdog", "ExecMainStatus": "6"},
             "hung",
@@ -89,6 +96,8 @@ def shown(**changed: dict[str, str]) -> str:
             "RELAY_STORE",
         ),
         ({"LoadState": "bad-setting", "DropInPaths": "/etc/y.conf"}, ("bad-setting", "/etc/y.conf"), "ExecStart="),
+        ({"Group": "nogroup", "DropInPaths": "/etc/z.conf"}, ("nogroup", "claude-relay", "/etc/z.conf"), "Group="),
+        ({"PrivateNetwork": "yes", "DropInPaths": "/etc/n.conf"}, ("no network", "/etc/n.conf"), "PrivateNetwork="),
     ],
 )
 def test_a_drop_in_of_one_unit_is_named_with_its_difference(server, tmp_path, unit, words, fix):
@@ -105,3 +114,46 @@ def test_the_units_as_installed_differ_in_nothing(server, tmp_path):
     machine = a_system(tmp_path, {"systemctl": shown()})
 
     assert faults(units.check(machine, Settings())) == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "journal", "cause"),
+    [
+        ({"ActiveState": "activating", "SubState": "auto-restart", "ExecMainStatus": "69"}, "", "status 69"),
+        (
+            {"ActiveState": "activating", "SubState": "auto-restart", "DropInPaths": "/etc/x.conf"},
+            "claude-relay: the store cannot be opened\nclaude-relay-worker.service: Failed with result 'exit-code'.\n",
+            "the store cannot be opened",
+        ),
+        (
+            {"ActiveState": "activating", "SubState": "auto-restart", "DropInPaths": "/etc/x.conf"},
+            "claude-relay-worker.service: Failed to run 'start-pre' task: No such file or directory\n",
+            "start-pre",
+        ),
+        (
+            {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78", "DropInPaths": "/etc/x.conf"},
+            "claude-relay: RELAY_FOO in the environment is not a setting: remove it.\n",
+            "RELAY_FOO",
+        ),
+    ],
+    ids=["silent", "program", "systemd", "settings"],
+)
+def test_a_unit_that_fails_at_each_start_is_a_fault_with_its_last_words(tmp_path, unit, journal, cause):
+    """Siblings of CASES A11: a drop-in takes away the store, an EnvironmentFile= is missing, a setting is unknown."""
+    machine = a_system(tmp_path, {"systemctl": shown(worker=unit), "journalctl": journal})
+    (tmp_path / "booted").mkdir()
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units" / "claude-relay-worker.service").touch()
+    [fault] = [each for each in faults(units.check(machine, Settings())) if each.result == "fail"]
+
+    assert "claude-relay-worker.service" in fault.detail and cause in fault.detail
+    assert unit.get("DropInPaths", "") in fault.detail and "systemctl" in fault.fix
+
+
+def test_a_drop_in_that_make_install_has_laid_is_not_the_cause():
+    """CASES A3: the server is away while the worker starts."""
+    shipped = "/usr/local/lib/systemd/system/claude-relay-.service.d/postgres.conf"
+    unit = {**WELL, "ActiveState": "activating", "SubState": "auto-restart", "DropInPaths": shipped}
+    [fault] = faults(units.unit_faults("claude-relay-worker.service", unit))
+
+    assert shipped not in fault.detail + fault.fix
