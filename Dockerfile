@@ -54,8 +54,9 @@ LABEL org.opencontainers.image.title="claude-relay" \
     org.opencontainers.image.version="${VERSION}"
 # The planned stop: no new calls, and those that run are finished within RELAY_DRAIN (120s). Docker's own patience is 10 s:
 # docker run --stop-timeout 150, or stop_grace_period in compose.
+# A worker by itself has no port to ask.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 3000}/health\", timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as u; b'worker' in open('/proc/1/cmdline', 'rb').read().split(b'\\0') or u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 3000}/health\", timeout=4)"]
 ENTRYPOINT ["tini", "--", "claude-relay"]
 CMD ["serve", "--with-worker"]

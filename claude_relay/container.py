@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 _PROC = Path("/proc")
 #: Daemons by the verb of the main process; `--with-worker` adds the worker.
 _DAEMONS = {"serve": "api", "worker": "worker"}
+#: Spaces and other characters of a path in mountinfo.
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+_MEMORY = (b"tmpfs", b"ramfs")
+#: The folder on the host of a volume that ends with its container or pod.
+_BRIEF = re.compile(rb"/volumes/([0-9a-f]{64}/_data|kubernetes\.io~empty-dir/)")
 
 
 def daemons(proc: Path = _PROC) -> frozenset[str] | None:
@@ -30,18 +37,24 @@ def daemons(proc: Path = _PROC) -> frozenset[str] | None:
 
 
 def discarded_with_container(folder: Path, proc: Path = _PROC) -> bool:
-    """Whether files in `folder` are deleted with the container: no volume is mounted there, or one in memory is."""
+    """
+    Whether files in `folder` are deleted with the container.
+
+    No volume is mounted there, or one that ends with it: in memory, without a name (`docker run -v PATH`), or the
+    emptyDir of a pod.
+    """
     if daemons(proc) is None:
         return False
-    mounts: dict[Path, str] = {}
+    brief: dict[Path, bool] = {}
     with contextlib.suppress(OSError):
-        for line in (proc / "self" / "mountinfo").read_text(encoding="utf-8").splitlines():
-            mount, _, source = line.partition(" - ")  # proc(5): the mount point is the fifth field
-            mounts[Path(mount.split()[4].encode().decode("unicode_escape"))] = source.split()[0]
+        for line in (proc / "self" / "mountinfo").read_bytes().splitlines():
+            mount, _, source = line.partition(b" - ")  # proc(5): what is mounted, and where
+            origin, point = (_OCTAL.sub(lambda match: bytes((int(match[1], 8),)), text) for text in mount.split()[3:5])
+            brief[Path(os.fsdecode(point))] = source.split()[0] in _MEMORY or bool(_BRIEF.search(origin))
     resolved = folder.resolve()
-    nearest = next((path for path in (resolved, *resolved.parents) if path in mounts), None)
+    nearest = next((path for path in (resolved, *resolved.parents) if path in brief), None)
 
-    return nearest is not None and (nearest == Path("/") or mounts[nearest] == "tmpfs")
+    return nearest is not None and (nearest == Path("/") or brief[nearest])
 
 
 def _main_process(proc: Path) -> Sequence[str]:

@@ -1,144 +1,38 @@
 """
 One connection of the waitress server.
 
-Of waitress 3.0.2 it overrides `received`, `readable`, `handle_read`, `handle_write` and `del_channel`, and of its tasks
-`service` and `finish`. It relies on
-`channel_request_lookahead=0`: nothing is read from a connection while `requests` holds one.
+Of waitress 3.0.2 it overrides `received`, `readable`, `recv`, `handle_read`, `handle_write` and `del_channel`. It
+relies on `channel_request_lookahead=0`: nothing is read from a connection while `requests` holds one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import socket
 import time
 from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.task import WSGITask
-from waitress.utilities import BadRequest, build_http_date
+from waitress.utilities import BadRequest
 
 from ..services import Outcome
-from .admission import ENVIRON
 from .connections import IncompleteRequests
-from .deferred_response import ENVIRON as DEFERRED
 from .deferred_response import DeferredResponse, ResponseDeferred
-from .event_streams import ENVIRON as STREAM
-from .event_streams import StreamOpener
 from .framing import JsonErrorTask, RequestParser
 from .limits import network_of
+from .request_task import RequestTask
 from .stream_connection import StreamConnection
 
 _READ = 65_536
+#: Bytes of a chunked body that are read at once: its chunks may be tiny, and others wait while they are parsed.
+_READ_CHUNKS = 4_096
 
 
 class RequestTimeout(BadRequest):
     """The head or the body did not arrive in time."""
 
     code, reason = 408, "Request Timeout"
-
-
-class RequestTask(WSGITask):
-    """
-    Passes a request to the app: complete, or its head alone while the body is on its way.
-
-    To a head alone the app answers 100, which is sent if the client waits for it; any other status is the response.
-    """
-
-    wrote_header: bool
-
-    def __init__(self, channel: Any, request: Any) -> None:
-        super().__init__(channel, request)
-        self._opener = StreamOpener()
-
-    def service(self) -> None:
-        """Answer the request, or send its deferred response; a stream that could not begin gives its place back."""
-        deferred = self.request.deferred
-        if deferred.content:
-            self.close_on_finish = deferred.closes
-            self.channel.write_soon(deferred.content)
-            return
-        try:
-            super().service()
-        finally:
-            if self._opener.start is not None:
-                self._opener.abandon()
-        if deferred.store is not None:
-            raise ResponseDeferred
-
-    def finish(self) -> None:
-        """End the response, or begin the stream that it opens: its connection stays, and this thread is free."""
-        start = self._opener.start
-        if start is None:
-            super().finish()
-            return
-        self.write(b"")
-        self.close_on_finish = False  # by its head the connection ends with the stream
-        self._opener.start = None
-        start(self.channel.begin_stream(chunked=self.chunked_response))
-
-    def get_environment(self) -> dict[str, Any]:
-        """The WSGI environment, with the admission."""
-        environ: dict[str, Any] = super().get_environment()
-        admission = environ[ENVIRON] = self.request.admission
-        admission.head_only = not self.request.completed
-        if self.request.completed:
-            environ[STREAM], environ[DEFERRED] = self._opener, self.request.deferred
-        if admission.head_only:
-            environ["wsgi.input"] = io.BytesIO()
-
-        return environ
-
-    def write(self, data: bytes) -> None:
-        """Write a part of the response; one that is complete leaves in one piece with its head."""
-        deferred = self.request.deferred
-        if not self.status.startswith("100"):
-            if self.wrote_header or not data or self.content_length != len(data) or not self.has_body:
-                if deferred.store is not None:  # it must not leave yet
-                    deferred.store = None
-                    raise RuntimeError("a response that is deferred is no more than one piece")
-                super().write(data)
-                return
-            content = self.build_response_header() + data
-            self.wrote_header, self.content_bytes_written = True, len(data)
-            if deferred.store is None:
-                self.channel.write_soon(content)
-            else:
-                deferred.content, deferred.closes = content, self.close_on_finish
-        elif self.request.wants_continue:
-            # While the request is still in `requests`, so that no response can overtake it.
-            self.channel.write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def build_response_header(self) -> bytes:
-        """The head of the response; the last one at a stop, and after a refusal: its body is not read."""
-        stopping = getattr(self.channel.server, "stopping", None)
-        if not self.request.completed:
-            self.channel.discards_rest = True
-        if self.channel.discards_rest or (stopping is not None and stopping.is_set()):
-            self.set_close_on_finish()
-        closes = self.close_on_finish or self.request.headers.get("CONNECTION", "").lower() == "close"
-        has_length = any(name == "content-length" for name, _ in self.response_headers)
-        if closes or self.version != "1.1" or not (has_length and self.has_body):
-            header: bytes = super().build_response_header()
-            return header
-        lines = [f"{_canonical(name)}: {value}" for name, value in self.response_headers]
-        head = "\r\n".join((f"HTTP/1.1 {self.status}", *lines, f"Date: {_http_date(int(self.start_time))}", "\r\n"))
-
-        return head.encode("latin-1")
-
-
-@functools.lru_cache(maxsize=256)
-def _canonical(name: str) -> str:
-    """A header's name as it is sent: `X-Api-Key`."""
-    return "-".join(part.capitalize() for part in name.split("-"))
-
-
-@functools.lru_cache(maxsize=2)
-def _http_date(second: int) -> str:
-    """The value of Date."""
-    text: str = build_http_date(second)
-    return text
 
 
 class Channel(HTTPChannel):
@@ -150,6 +44,8 @@ class Channel(HTTPChannel):
 
     #: Set by a response that is sent before the request was read.
     discards_rest = False
+    #: The request that is arriving.
+    request: RequestParser | None
     close_when_flushed = False
     #: Whether the response is sent and what still arrives is thrown away.
     discarding = False
@@ -164,7 +60,9 @@ class Channel(HTTPChannel):
         self.client = network_of(str(addr[0]))
         self._incomplete: IncompleteRequests = server.incomplete
         self._counted, self._served = False, False
-        self._began = time.monotonic()
+        self._unparsed = b""  # what came behind the request that is being answered
+        self._began = self._read_at = time.monotonic()
+        self._unread = 0  # bytes of the response that were waiting at `_read_at`
         super().__init__(server, sock, addr, adj, map)
         if len(self._map) > self._incomplete.limits.connections:
             self._make_room()
@@ -177,7 +75,7 @@ class Channel(HTTPChannel):
     @property
     def settled(self) -> bool:
         """Whether it waits for bytes of its client or for the store, and nothing else: see `EventLoop`."""
-        return not self.will_close and (self.deferring or self.evictable)
+        return not (self.will_close or self._unparsed) and (self.deferring or self.evictable)
 
     @property
     def is_counted(self) -> bool:
@@ -192,12 +90,20 @@ class Channel(HTTPChannel):
     def begin_stream(self, *, chunked: bool) -> StreamConnection:
         """Leave the connection to a stream: requests that came behind it or follow are thrown away."""
         with self.requests_lock:  # answered, they would be in the middle of the stream
-            for request in self.requests[1:]:
-                request.close()
-            del self.requests[1:]
-            self.streaming = True
+            self.streaming, self._unparsed = True, b""
 
         return StreamConnection(self, chunked=chunked)
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """
+        Wait until a client that reads slowly has read, or is gone; the thread of the streams never waits.
+
+        waitress would send here, too, and wait for ever where the main loop has just closed the connection.
+        """
+        with self.outbuf_lock:
+            while self.connected and not self.streaming and self.total_outbufs_len > self.adj.outbuf_high_watermark:
+                self.server.pull_trigger()
+                self.outbuf_lock.wait(1.0)
 
     def service(self) -> None:
         """Answer the next request; a response that is deferred leaves its connection as it is."""
@@ -253,25 +159,48 @@ class Channel(HTTPChannel):
             self.socket.shutdown(socket.SHUT_RDWR)  # wakes the loop, however full the buffers are
 
     def received(self, data: bytes) -> bool:
-        """Take bytes; a request is handed to a thread once it is complete, and before that once its head is."""
-        accepted: bool = super().received(data)
+        """
+        Take bytes; a request is handed to a thread once it is complete, and before that once its head is.
+
+        The bytes behind a complete request stay as they are until its response was sent: a read may have a thousand
+        requests, and their responses would fill the memory, and stop threads, where the client reads none.
+        """
+        if not data:
+            return False
         with self.requests_lock:
+            if self.will_close or self.close_when_flushed:
+                return False
+            taken = self._parse(data)
             if self.requests:
                 self._served = True
                 self._uncount()
+                self.server.add_task(self)
+                return True
             request = self.request
-            if request is None or self.will_close or self.close_when_flushed:
-                return accepted
+            if request is None:
+                return True
             self._count()
-            if self._more_waits(request, len(data)):
-                return accepted
-            if request.headers_finished and not request.admission.decided:
+            if request.headers_finished and not request.admission.decided and not self._more_waits(request, taken):
                 # All bytes were taken, so that no more of the body is read before the app has seen the head.
                 self.requests.append(request)
-                if len(self.requests) == 1:
-                    self.server.add_task(self)
+                self.server.add_task(self)
 
-        return accepted
+        return True
+
+    def _parse(self, data: bytes) -> int:
+        """Give bytes to the parsers up to the end of a request; the others wait. Returns how many were taken."""
+        rest = data
+        while rest and not self.requests:
+            if self.request is None:
+                self.request = self.parser_class(self.adj)
+            rest = rest[self.request.received(rest) :]
+            if self.request.completed:
+                if not self.request.empty:
+                    self.requests.append(self.request)
+                self.request = None
+        self._unparsed = rest
+
+        return len(data) - len(rest)
 
     def _more_waits(self, request: Any, taken: int) -> bool:
         """Whether the next read may bring all of the rest, which saves the pass over the head."""
@@ -284,10 +213,26 @@ class Channel(HTTPChannel):
         now = time.monotonic()
         if self.requests or self.total_outbufs_len or self.streaming:
             self._began = now  # nothing is read meanwhile, so that this time is not the client's
+            self._check_reader(now)
         elif (self._counted or not self._served) and not self.will_close and now - self._began > self._allowed():
             self._time_out()
 
-        return not self.will_close if self.discarding or self.streaming else bool(super().readable())
+        if self.discarding or self.streaming:
+            self._unparsed = b""
+            return not self.will_close
+        if self._unparsed and super().readable():
+            self.received(self._unparsed)
+
+        return bool(super().readable())
+
+    def _check_reader(self, now: float) -> None:
+        """Close the connection if a thread has a response for it and the client does not read."""
+        limits, unread = self._incomplete.limits, int(self.total_outbufs_len)
+        waits = self.requests and unread and not self.streaming
+        if not waits or abs(unread - self._unread) >= limits.read_bytes:
+            self._read_at, self._unread = now, unread
+        elif now - self._read_at > limits.read and not self.will_close:
+            self.evict()
 
     def handle_read(self) -> None:
         """Read, or throw away."""
@@ -298,6 +243,13 @@ class Channel(HTTPChannel):
             self.recv(_READ)  # closes at the end
         except OSError:
             self.handle_close()
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Read from the socket: less at once of a body in chunks."""
+        chunked = self.request is not None and self.request.chunked
+        data: bytes = super().recv(min(buffer_size, _READ_CHUNKS) if chunked else buffer_size)
+
+        return data
 
     def handle_write(self) -> None:
         """

@@ -14,7 +14,7 @@ from ..core.collections.csv_output import read_form
 from ..core.collections.intake import CollectionRequest, parse_collection, parse_more_rows
 from ..core.intake import IntakeContext, from_form
 from ..core.intake.idempotency import unquoted
-from ..core.intake.query import parse_limit, parse_page_cursor, parse_redeliver_url
+from ..core.intake.query import collected, parse_limit, parse_page_cursor, parse_redeliver_url, raise_problems
 from ..core.keys import Scope
 from ..core.text.ndjson import loads_lines
 from ..errors import Conflict, InvalidRequest, NotFound, Problem, UnsupportedMedia
@@ -47,10 +47,14 @@ class Collections:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         owner = req.get_param("owner") if caller.sees_all else caller.owner
-        limit = parse_limit(req.get_param("limit"), default=50)
-        page, cursor = self._relay.collections.all(
-            owner=owner, before=parse_page_cursor(req.get_param("cursor")), limit=limit
-        )
+        problems: list[Problem] = []
+        limit, before = 50, None
+        with collected(problems):
+            limit = parse_limit(req.get_param("limit"), default=50)
+        with collected(problems):
+            before = parse_page_cursor(req.get_param("cursor"))
+        raise_problems(problems)
+        page, cursor = self._relay.collections.all(owner=owner, before=before, limit=limit)
         resp.media = {"collections": list(page), "cursor": cursor}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -159,7 +163,7 @@ class CollectionByName:
         resp.set_header(
             "Content-Disposition", f'attachment; filename="{file}"' if name in ("csv", "excel") else "inline"
         )
-        resp.stream = pieces
+        resp.stream = results.download(pieces)
 
     on_head_results = on_get_results
 

@@ -17,6 +17,9 @@ class ConnectionLimits:
     #: Time for a body, and the bytes per second that add to it: 32 MiB may take an hour, a drip of bytes may not.
     body: float = 30.0
     rate: float = 8_192.0
+    #: A client that reads its response takes so many bytes in so many seconds, where a thread waits for it.
+    read: float = 60.0
+    read_bytes: int = 65_536
     #: Incomplete requests in all, and of one address.
     total: int = 512
     each: int = 64

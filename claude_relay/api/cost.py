@@ -7,6 +7,9 @@ from collections.abc import Callable
 import falcon
 
 from ..core.intake import IntakeContext
+from ..core.intake.query import collected, parse_grouping, raise_problems
+from ..core.jobs.job_filter import JobFilter
+from ..errors import Problem
 from ..services import Relay
 from .auth import Caller
 from .jobs import parse_filter
@@ -21,8 +24,14 @@ class Cost:
         self._relay, self._clock = relay, clock
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        which = parse_filter(req, req.context.caller, now=self._clock())
-        resp.media = self._relay.queries.cost(by=req.get_param("by") or "day", which=which)
+        problems: list[Problem] = []
+        which, by = JobFilter(), "day"
+        with collected(problems):
+            which = parse_filter(req, req.context.caller, now=self._clock())
+        with collected(problems):
+            by = parse_grouping(req.get_param("by") or "day")
+        raise_problems(problems)
+        resp.media = self._relay.queries.cost(by=by, which=which)
 
 
 class Estimate:

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import falcon
 
 from ..core import wire
+from ..core.intake.query import collected, raise_problems
 from ..core.jobs.feed import Cursor
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, Problem
 from ..events import Filter, Hub, Places, Sink, StreamMessage, Subscription, open_collection, open_job, open_list
 from ..events.messages import KEEP_ALIVE
 from ..services import Relay
@@ -73,19 +74,23 @@ class Events:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
+        problems: list[Problem] = []
         words = frozenset(word for word in (req.get_param("status") or "").split(",") if word)
         if words - set(wire.STATES):
-            problem = f"must be one of {', '.join(wire.STATES)}"
-            raise InvalidRequest.at("status", problem)
+            problems.append(Problem(field="status", problem=f"must be one of {', '.join(wire.STATES)}"))
         if (wants_text := _FLAGS.get(req.get_param("text") or "1")) is None:
-            raise InvalidRequest.at("text", "must be 0 or 1")
+            problems.append(Problem(field="text", problem="must be 0 or 1"))
+        position = None
+        with collected(problems):
+            position = parse_cursor(req, self._relay)
+        raise_problems(problems)
         which = Filter(
             owner=req.get_param("owner") if caller.sees_all else caller.owner,
             group=req.get_param("group") or None,
             statuses=words,
-            texts=self._places is Places.API and wants_text,
+            texts=self._places is Places.API and bool(wants_text),
         )
-        stream, cursor = open_list(self._relay.event_feed, which, parse_cursor(req, self._relay))
+        stream, cursor = open_list(self._relay.event_feed, which, position)
         stream.places = self._places
         _open(req, resp, self._hub, stream, StreamMessage(id=str(cursor)))
 

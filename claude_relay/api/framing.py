@@ -20,6 +20,9 @@ _HOST = re.compile(r"[^\s,/@?#]*")
 _TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 #: Longest line of a chunk size, and all trailers of a body, in bytes: waitress reads both again with each packet.
 _CHUNK_LINE, _TRAILERS = 4_096, 32_768
+#: Bytes of a chunked body beside its content: so many, and one more for so many of the content. Each chunk costs
+#: microseconds, also one of a single byte: 32 MiB of these took a minute.
+_FRAMING, _CONTENT_PER_FRAMING = 512 * 1024, 16
 
 #: Names whose repetition is refused elsewhere, or has a meaning of its own.
 _NEVER_ONCE = (b"host", b"content-length", b"transfer-encoding")
@@ -54,6 +57,11 @@ class RequestParser(HTTPRequestParser):
         chunks = self.body_rcv if self.chunked and not self.completed else None
         if chunks is not None and (len(chunks.control_line) > _CHUNK_LINE or len(chunks.trailer) > _TRAILERS):
             return self._refuse("the line of a chunk size, or the trailers, are too long", consumed=consumed)
+        if chunks is not None:
+            framing = self.body_bytes_received - len(chunks)
+            if framing > _FRAMING + len(chunks) // _CONTENT_PER_FRAMING:
+                problem = "the body is in too many small chunks: send larger ones, or a Content-Length"
+                return self._refuse(problem, consumed=consumed)
         limit = self.admission.body_limit
         if limit is not None and self.body_bytes_received > limit:
             self.admission.too_large = True

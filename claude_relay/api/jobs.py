@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
 import falcon
 
 from ..core.intake import IntakeContext
-from ..core.intake.query import job_filter, parse_page_cursor, parse_redeliver_url, parse_retry_options
+from ..core.intake.query import collected, job_filter, parse_redeliver_url, parse_retry_options, raise_problems
 from ..core.jobs.job_filter import FILTERS, JobFilter, with_defaults
 from ..core.keys import Scope
 from ..core.text.ids import REQUEST_ID
-from ..errors import Conflict, InvalidRequest, NotFound, Problem, RelayError
+from ..errors import Conflict, NotFound, Problem, RelayError
 from ..services import JobRef, Relay
 from .auth import Caller
 from .prefer_wait import WaitSlots, send_result
@@ -75,7 +75,7 @@ def parse_filter(req: falcon.Request, caller: Caller, *, now: float) -> JobFilte
         now=now,
         owner=req.get_param("owner") if caller.sees_all else caller.owner,
         text=req.get_param("q") or None,
-        before=parse_page_cursor(req.get_param("cursor")),
+        cursor=req.get_param("cursor"),
         limit=req.get_param("limit"),
         **{name: req.get_param(name) for name in FILTERS if req.get_param(name)},
     )
@@ -109,8 +109,10 @@ class JobActions:
     def on_post_retry(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
         body = self._bodies.optional(req)
-        _raise_for(_unknown_fields(body, ("options",), "cannot be changed by a retry"))
-        options = parse_retry_options(body.get("options"), self._intake, now=self._clock())
+        problems, options = _unknown_fields(body, ("options",), "cannot be changed by a retry"), None
+        with collected(problems):
+            options = parse_retry_options(body.get("options"), self._intake, now=self._clock())
+        raise_problems(problems)
         self._relay.retry(ref, options=options, model=(options or {}).get("model"))
         resp.status = falcon.HTTP_202
         resp.media = self._relay.queries.status(ref)
@@ -118,8 +120,11 @@ class JobActions:
     def on_post_redeliver(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
         body = self._bodies.optional(req)
-        _raise_for(_unknown_fields(body, ("url",), "is not a field here: only url is"))
-        self._relay.redeliver(ref, url=parse_redeliver_url(body.get("url"), self._intake.check_url))
+        problems, url = _unknown_fields(body, ("url",), "is not a field here: only url is"), None
+        with collected(problems):
+            url = parse_redeliver_url(body.get("url"), self._intake.check_url)
+        raise_problems(problems)
+        self._relay.redeliver(ref, url=url)
         resp.status = falcon.HTTP_202
         resp.media = self._relay.queries.status(ref)
 
@@ -146,19 +151,23 @@ class Redeliver:
         elif not filters and (not 1 <= len(names) <= MAX_ITEMS or names != given):
             problem = f"must be a list of 1 to {MAX_ITEMS:,} requestIds; or use filters such as host and since"
             problems.append(Problem(field="requestIds", problem=problem))
-        _raise_for(problems)
-        url = parse_redeliver_url(body.get("url"), self._intake.check_url)
-        refs = self._select(req, filters) if filters else [_ref_or_error(req, name) for name in names]
+        which, url = None, None
+        with collected(problems):
+            which = self._filter(req, filters) if filters else None
+        with collected(problems):
+            url = parse_redeliver_url(body.get("url"), self._intake.check_url)
+        raise_problems(problems)
+        refs = self._relay.queries.refs(which) if which else [_ref_or_error(req, name) for name in names]
 
         resp.status = "207 Multi-Status"
         resp.media = self._relay.bulk.redeliver_many(refs, url, now=self._clock())
 
-    def _select(self, req: falcon.Request, filters: dict[str, Any]) -> Sequence[JobRef]:
+    def _filter(self, req: falcon.Request, filters: dict[str, Any]) -> JobFilter:
         caller: Caller = req.context.caller
         owner = req.get_param("owner") if caller.sees_all else caller.owner
         which = job_filter(now=self._clock(), owner=owner, **with_defaults("redeliver", filters))
 
-        return self._relay.queries.refs(replace(which, limit=MAX_ITEMS))
+        return replace(which, limit=MAX_ITEMS)
 
 
 def _cancel_without_state(relay: Relay, ref: JobRef) -> dict[str, Any]:
@@ -183,8 +192,3 @@ def _ref_or_error(req: falcon.Request, request_id: str) -> JobRef | RelayError:
 def _unknown_fields(body: dict[str, Any], fields: Collection[str], problem: str) -> list[Problem]:
     """A problem for each other field, which would otherwise be ignored in silence."""
     return [Problem(field=name, problem=problem) for name in sorted(set(body) - set(fields))]
-
-
-def _raise_for(problems: list[Problem]) -> None:
-    if problems:
-        raise InvalidRequest(problems=problems)

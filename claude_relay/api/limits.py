@@ -141,6 +141,8 @@ def network_of(text: str) -> str:
         address = ipaddress.ip_address(text)
     except ValueError:
         return text
+    if address.version == 6 and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)  # a client over IPv4 of a socket for both
     if address.version == 6:
         return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))  # a link-local one has a zone, too
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import falcon
 
-from ..core.intake.query import parse_limit
+from ..core.intake.query import collected, parse_limit, raise_problems
 from ..core.jobs.feed import Cursor
 from ..errors import InvalidRequest, Problem
 from ..services import Relay
@@ -31,8 +31,7 @@ class Overview:
         run_waiting = body.get("runWaiting", False)
         if not isinstance(run_waiting, bool):
             problems.append(Problem(field="runWaiting", problem="must be true or false"))
-        if problems:
-            raise InvalidRequest(problems=problems)
+        raise_problems(problems)
         self._relay.drain(run_waiting=run_waiting)
         resp.media = self._relay.queries.overview()
 
@@ -49,7 +48,13 @@ class EventFeed:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
-        cursor, limit = _parse_cursor(req.get_param("cursor")), parse_limit(req.get_param("limit"), default=100)
+        problems: list[Problem] = []
+        cursor, limit = None, 100
+        with collected(problems):
+            cursor = _parse_cursor(req.get_param("cursor"))
+        with collected(problems):
+            limit = parse_limit(req.get_param("limit"), default=100)
+        raise_problems(problems)
         owner = req.get_param("owner") if caller.sees_all else caller.owner
         events, last = self._relay.queries.events_after(cursor, limit=limit, owner=owner)
         position = Cursor(self._relay.event_feed.identity, last, ended=True)

@@ -30,7 +30,7 @@ from waitress.server import BaseWSGIServer
 from .. import __version__
 from ..config import Settings
 from ..errors import ConfigError, RelayError, StoreUnavailable
-from ..services import Relay
+from ..services import MAX_DOWNLOADS, Relay
 from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
@@ -43,11 +43,15 @@ from .trusted_proxy import TrustedPeers
 log = logging.getLogger(__name__)
 
 _SEND_BYTES = 65_536
+#: Bytes of a response in several pieces that wait for a client that reads slowly; then its thread waits.
+_UNREAD_BYTES = 2**20
 #: A body of as many bytes arrives in one or two reads; after 8 KiB, as in waitress, its head would take a thread.
 _RECV_BYTES = 65_536
 #: The longest that a thread keeps the interpreter lock while others want it, in seconds. A thread that has requests in
 #: its queue never waits, so that after each statement the store's writer would wait for Python's five milliseconds.
 _SWITCH = 0.001
+#: Connections that wait to be accepted.
+_BACKLOG = 4_096
 #: Requests in flight at a stop have this long to end, in seconds.
 _GRACE = 10.0
 #: An idle connection is kept open this long at a stop, in seconds: its client may be about to send a request.
@@ -196,6 +200,11 @@ def listening_url(listeners: Sequence[Any], settings: Settings, *, inherited: bo
     return f"http://[{host}]:{name[1]}" if ":" in host else f"http://{host}:{name[1]}"
 
 
+def _every_address(port: int) -> socket.socket:
+    """A socket for all addresses of the machine, IPv4 and IPv6."""
+    return socket.create_server(("::", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+
+
 def listen(
     app: falcon.App[Any, Any],
     settings: Settings,
@@ -205,13 +214,15 @@ def listen(
     limits: ConnectionLimits | None = None,
 ) -> Any:
     """Create a waitress server on the inherited `sockets`, or on RELAY_HOST and PORT."""
-    address: dict[str, Any] = {"sockets": list(sockets)} if sockets else {"host": settings.host, "port": settings.port}
     limits = limits or ConnectionLimits()
     trusted = TrustedPeers(settings.trusted_proxy or "")
     incomplete, tasks = IncompleteRequests(limits, unbounded=trusted), TaskQueue()
     map = {} if map is None else map
     event_loop = EventLoop(map)
     try:
+        if not sockets and settings.host.strip("[]") == "::":  # which waitress takes for every IPv6 address alone
+            sockets = [_every_address(settings.port)]
+        address = {"sockets": list(sockets)} if sockets else {"host": settings.host, "port": settings.port}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             server = waitress.create_server(
@@ -223,7 +234,7 @@ def listen(
                 max_request_body_size=settings.max_body,
                 max_request_header_size=32 * 1024,
                 connection_limit=limits.connections + 100,
-                backlog=4_096,
+                backlog=_BACKLOG,
                 channel_timeout=60,
                 cleanup_interval=10,
                 channel_request_lookahead=0,
@@ -232,12 +243,13 @@ def listen(
                 expose_tracebacks=False,
                 recv_bytes=_RECV_BYTES,
                 send_bytes=_SEND_BYTES,
+                outbuf_high_watermark=_UNREAD_BYTES,
             )
         for listener in (server, *map.values()):
             listener.channel_class, listener.incomplete, listener.event_loop = Channel, incomplete, event_loop
             if isinstance(listener, BaseWSGIServer):
                 Wakeup.adopt(listener.trigger)
-        tasks.set_thread_count(settings.threads + MAX_WAITERS)
+        tasks.set_thread_count(settings.threads + MAX_WAITERS + MAX_DOWNLOADS)
         return server
     except ValueError as exc:  # of waitress, which has resolved the name
         problem = (

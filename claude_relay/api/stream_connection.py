@@ -1,4 +1,4 @@
-"""The connection of an event stream, once its head was sent."""
+"""The connection of an event stream: the rest of a response, written by the thread of the streams."""
 
 from __future__ import annotations
 

@@ -85,6 +85,13 @@ _RULES: dict[int, tuple[ErrorType, Remedy, str]] = {
 }
 _SERVER = (ErrorType.UPSTREAM, Remedy.RETRY, "Anthropic had an error of its own")
 _CLIENT = (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Anthropic refused the request")
+_REDIRECTS = (301, 302, 303, 307, 308)
+_REDIRECT = (
+    ErrorType.UPSTREAM,
+    Remedy.RETRY,
+    "the server at ANTHROPIC_BASE_URL answers with a redirect, which is not followed: set it to the address that it"
+    " leads to",
+)
 _NOT_ANTHROPIC = (ErrorType.UPSTREAM, Remedy.RETRY, "the server at ANTHROPIC_BASE_URL did not answer as Anthropic does")
 _SPENT = (ErrorType.BUDGET, Remedy.PARK, "the spend limit of the relay's Anthropic account is reached")
 
@@ -153,6 +160,8 @@ def presentable(text: str) -> str:
 def _rule(status: int) -> tuple[ErrorType, Remedy, str]:
     if status in _RULES:
         return _RULES[status]
+    if status in _REDIRECTS:
+        return _REDIRECT
     if status >= 500:
         return _SERVER
 

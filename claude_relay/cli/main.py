@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
-        exc.show()
+        _show(exc)
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         print(file=sys.stderr)
@@ -149,6 +149,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             _discard_output()
             return 1
         return _unexpected(output, exc)
+
+
+def _show(exc: click.ClickException) -> None:
+    """Print an error of the option parser, which may have a file's name in it."""
+    import io
+
+    text = io.StringIO()
+    exc.show(file=text)
+    print(clean(text.getvalue()), end="", file=sys.stderr)
 
 
 def _discard_output() -> None:
@@ -200,6 +209,6 @@ def _unexpected(output: Output, exc: Exception) -> int:
         traceback.print_exc()
     else:
         summary = f"{type(exc).__name__}: {exc}".splitlines()[0]
-        print(f"claude-relay: unexpected error: {summary}. Run again with -v for the details.", file=sys.stderr)
+        print(f"claude-relay: unexpected error: {clean(summary)}. Run again with -v for the details.", file=sys.stderr)
 
     return 1

@@ -18,14 +18,22 @@ def check_writable(path: Path, *, field: str) -> None:
         raise InvalidRequest.at(field, f"{path} cannot be written: Permission denied")
 
 
-def write_file(path: Path, pieces: Iterable[bytes], *, field: str) -> None:
-    """Write a file, which is replaced once it is complete; raises `InvalidRequest` if it cannot be written."""
-    partial = path.with_name(f".{path.name}.part") if path.is_file() or not path.exists() else path  # a device stays
+def write_file(path: Path, pieces: Iterable[bytes], *, field: str, secret: bool = False) -> None:
+    """
+    Write a file, which is replaced once it is complete; a secret one for its owner alone.
+
+    Raises `InvalidRequest` if it cannot be written.
+    """
+    whole = path.is_file() or not path.exists()  # a device stays
+    target = path.with_name(f".{path.name}.part") if whole else path
+    flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if whole else 0)
     try:
-        with partial.open("wb") as file:
+        if whole:
+            target.unlink(missing_ok=True)  # it has the mode that it was created with
+        with os.fdopen(os.open(target, flags, 0o600 if secret else 0o666), "wb") as file:
             for piece in pieces:
                 file.write(piece)
-        if partial != path:
-            partial.replace(path)
+        if whole:
+            target.replace(path)
     except OSError as exc:
         raise InvalidRequest.at(field, f"{path} cannot be written: {exc.strerror}") from exc

@@ -29,11 +29,15 @@ ETC_VARIABLE = "CLAUDE_RELAY_SETTINGS"
 
 _QUOTES = {('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"), ("„", "“")}
 
-#: Kubernetes sets these in every container for a service whose name is `relay` or begins with `relay-`.
+#: Kubernetes sets these in every container for a service whose name is `relay` or begins with `relay-`; Docker those
+#: with PORT in one that is linked to a container of that name.
 _SERVICE = (
     r"RELAY_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=\d+"
-    r"|PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*)"
+    r"|PORT(_\d+_(TCP|UDP|SCTP)(_START|_END)?)?=(tcp|udp|sctp)://.*"
+    r"|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|PORT_START|PORT_END|ADDR)=.*)"
 )
+#: Docker's name of such a link, `/here/relay`: with it come `RELAY_ENV_…`, the environment of the linked container.
+_LINK = re.compile(r"(RELAY(_\w+)?)_NAME=/[^/\s]+/[^/\s]+")
 
 _NAMES = {name for row in OPTIONS for name in (row.name, *row.aliases)}
 _FILE_NAMES = {f"{row.name}_FILE" for row in OPTIONS if row.in_file}
@@ -165,10 +169,13 @@ def _fault(row: Option, value: _Value, exc: ValueError) -> str:
 
 def _unknown_names(source: Source) -> Iterator[str]:
     """A sentence for each `RELAY_` name that is no setting."""
+    links = {match[1] for name, text in source.texts.items() if (match := _LINK.fullmatch(f"{name}={text}"))}
     for name in source.texts:
         if not name.startswith("RELAY_") or name in _NAMES or name in _FILE_NAMES:
             continue
-        if re.fullmatch(_SERVICE, f"{name}={source.texts[name]}"):
+        if re.fullmatch(_SERVICE, f"{name}={source.texts[name]}") or name.removesuffix("_NAME") in links:
+            continue
+        if any(name.startswith(f"{link}_ENV_") for link in links):
             continue
         setting = name.removesuffix("_FILE")
         if setting in _NAMES:

@@ -68,7 +68,7 @@ class ServerSettings:
         "RELAY_HOST",
         "127.0.0.1",
         urls.host,
-        "Address that the API listens on; 0.0.0.0 is every address of the machine.",
+        "Address that the API listens on; 0.0.0.0 is every IPv4 address of the machine, :: every one.",
     )
     public_url: str | None = option(
         "RELAY_PUBLIC_URL",

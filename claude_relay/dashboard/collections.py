@@ -145,7 +145,7 @@ class CollectionResults(Page):
         pieces = self.relay.collection_results.csv(ref, read_form(excel=excel, delimiter=None, decimal=None, bom=None))
         visit.resp.content_type = "text/csv; charset=utf-8"
         visit.resp.downloadable_as = f"{ref.collection_id.replace(':', '_')}.csv"
-        visit.resp.stream = pieces
+        visit.resp.stream = self.relay.collection_results.download(pieces)
 
 
 def collection_path(collection_id: str, owner: str | None = None) -> str:

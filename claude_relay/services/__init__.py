@@ -13,6 +13,7 @@ from ..core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .claim_limits import FamilyCapacity
+    from .collection_results import MAX_DOWNLOADS
     from .collections import CollectionRef
     from .dashboard import GroupLoad, History
     from .destination_control import SAMPLE_MODEL
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEED_PAGE",
+    "MAX_DOWNLOADS",
     "SAMPLE_MODEL",
     "Accepted",
     "BatchEntry",
@@ -49,6 +51,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "claim_limits": ("FamilyCapacity",),
+        "collection_results": ("MAX_DOWNLOADS",),
         "collections": ("CollectionRef",),
         "dashboard": ("GroupLoad", "History"),
         "destination_control": ("SAMPLE_MODEL",),

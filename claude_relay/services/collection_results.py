@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.checks import review
 from ..core.collections import bodies
 from ..core.collections.csv_output import Columns, CsvForm, csv_line
 from ..core.jobs.job import Job, State
+from ..errors import Busy
 from .collections import CollectionRef, get_collection
 from .transactions import query
 
@@ -20,9 +22,32 @@ if TYPE_CHECKING:
 
 #: Rows that are read at once: an answer may have 100 KiB and more.
 _PIECE = 16
+#: Downloads of one process at once: each holds a thread for as long as its client reads.
+MAX_DOWNLOADS = 8
 #: Rows whose checks are read at once.
 _CHECKED = 500
 _Row = tuple[Job, Any, dict[str, Any] | None]
+
+
+class _Download(Iterator[bytes]):
+    """A stream that gives its place back when it ends or is closed."""
+
+    def __init__(self, pieces: Iterator[bytes], release: Callable[[], None]) -> None:
+        self._pieces, self._release = pieces, [release]
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it; the server calls this where the client is gone."""
+        while self._release:
+            self._release.pop()()
+
+    __del__ = close  # of a response that was never begun, as of HEAD
 
 
 class CollectionResults:
@@ -30,6 +55,14 @@ class CollectionResults:
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
+        self._places = threading.BoundedSemaphore(MAX_DOWNLOADS)
+
+    def download(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The same pieces for a slow client; raises `Busy` while too many others download."""
+        if not self._places.acquire(blocking=False):
+            raise Busy(f"{MAX_DOWNLOADS} other results are being downloaded: try again in a moment", retry_after=5)
+
+        return _Download(pieces, self._places.release)
 
     def json(self, ref: CollectionRef) -> Iterator[bytes]:
         """A JSON array. Raises `NotFound` before the first piece."""

@@ -43,8 +43,8 @@ def lost_with_container(settings: Settings) -> str | None:
         return None
 
     return (
-        f"the jobs in {path} are deleted with this container, since no volume is mounted at {path.parent}: "
-        f"docker run -v jobs:{path.parent}"
+        f"the jobs in {path} are deleted with this container, since no volume that outlives it is mounted at"
+        f" {path.parent}: docker run -v jobs:{path.parent}"
     )
 
 

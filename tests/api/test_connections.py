@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import re
 import socket
 import statistics
 import time
@@ -16,6 +18,7 @@ import requests
 from claude_relay.api.connections import ConnectionLimits, IncompleteRequests
 from claude_relay.api.limits import network_of
 from claude_relay.config import Settings
+from claude_relay.services import MAX_DOWNLOADS
 from tests.support.eventually import eventually
 from tests.support.live_api import Address, connect, read_answer, serving
 
@@ -203,6 +206,7 @@ def test_the_trusted_proxy_has_no_bound_of_its_own(start, clients) -> None:
     [
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8::1", "2001:db8::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
         ("fe80::1%eth0", "fe80::/64"),
         ("localhost", "localhost"),
     ],
@@ -228,6 +232,15 @@ def test_requests_over_ipv6_and_a_unix_socket_are_answered(make, tmp_path) -> No
                     client.sendall(_SUBMIT)
                     client.sendall(_BODY)
                     assert read_answer(client)[0] == 202
+
+
+def test_every_address_is_that_of_ipv4_too(make) -> None:
+    """CASES C6, a sibling: RELAY_HOST=:: as platforms with IPv6 ask for; the image's health check is over IPv4."""
+    with serving(make().app, Settings(port=0, host="::")) as (_, port):
+        for host in ("127.0.0.1", "::1"):
+            with connect((host, port), "::1" if ":" in host else "127.0.0.1") as client:
+                client.sendall(_HEALTH)
+                assert read_answer(client)[0] == 200
 
 
 @dataclass(eq=False)
@@ -256,3 +269,92 @@ def test_a_complete_request_is_never_closed() -> None:
     for connection in complete:
         incomplete.discard(connection)
     assert len(incomplete) == 0
+
+
+def test_pipelined_requests_of_clients_that_do_not_read_stop_no_thread(clients) -> None:
+    """CASES S5, its siblings: the bytes behind a request wait until its response was read."""
+    answered: list[str] = []
+
+    def app(environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
+        answered.append(environ["PATH_INFO"])
+        body = b"x" * (4 * 2**20) if environ["PATH_INFO"].startswith("/large") else b"{}"
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with serving(app, Settings(port=0, threads=1)) as address:
+        for number in range(40):  # more than there are threads
+            clients.append(connect(address))
+            clients[-1].sendall(
+                b"".join(b"GET /large/%d/%d HTTP/1.1\r\nHost: x\r\n\r\n" % (number, n) for n in range(9))
+            )
+        eventually(lambda: {path for path in answered if path.endswith("/0")} == {f"/large/{n}/0" for n in range(40)})
+        health(address)
+
+    assert len(answered) < 40 * 9
+
+
+def test_pipelined_requests_are_answered_one_after_the_other(start) -> None:
+    """CASES S5: each in its turn, with its body, also where a read ends within one."""
+    piece = _HEALTH + _SUBMIT + _BODY
+    with connect(start()) as client:
+        for part in (piece * 3 + piece[:-7], piece[-7:]):
+            client.sendall(part)
+        received = b""
+        while received.count(b"HTTP/1.1 ") < 8 or not received.endswith(b"}"):
+            received += client.recv(65536)
+
+    assert [answer[:3] for answer in received.split(b"HTTP/1.1 ")[1:]] == [b"200", b"202"] * 4
+
+
+@pytest.fixture
+def download(make, relay, clients) -> Callable[[Address], bytes]:
+    """Begin to download results that never end, and read no more than the status line."""
+    relay.collection_results.json = lambda ref: itertools.repeat(b" " * (4 * 2**20))
+    request = f"GET /api/collections/c-1/results HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n".encode()
+
+    def download(address: Address) -> bytes:
+        clients.append(connect(address))
+        clients[-1].sendall(request)
+        return clients[-1].recv(12)
+
+    return download
+
+
+def test_clients_that_read_results_slowly_leave_threads_for_others(start, download, clients) -> None:
+    """CASES S5, its siblings: downloads are bounded, and one whose client leaves makes room for another."""
+    address = start()
+    for _ in range(MAX_DOWNLOADS):
+        assert download(address) == b"HTTP/1.1 200"
+    assert download(address) == b"HTTP/1.1 503"
+    assert b"retry-after: 5" in clients[-1].recv(65536).lower()
+    health(address)
+
+    clients[0].close()
+    eventually(lambda: download(address) == b"HTTP/1.1 200")
+
+
+def test_a_client_that_reads_nothing_of_its_results_is_disconnected(start, download, clients) -> None:
+    """CASES S5, its siblings: its thread is free again."""
+    address = start(read=0.2)
+    for _ in range(MAX_DOWNLOADS + 1):
+        eventually(lambda: download(address) == b"HTTP/1.1 200")
+    health(address)
+
+
+def test_a_body_in_millions_of_small_chunks_is_refused(start) -> None:
+    """CASES S5, its siblings: each chunk costs as much as a thousand bytes; a client that sends words is accepted."""
+    head = _SUBMIT.replace(f"Content-Length: {len(_BODY)}".encode(), b"Transfer-Encoding: chunked")
+    words = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in re.findall(rb".{1,3}", _BODY))
+    address = start()
+    with connect(address) as client:
+        client.sendall(head + words + b"0\r\n\r\n")
+        assert read_answer(client)[0] == 202
+    with connect(address) as client:
+        client.sendall(head)
+        with contextlib.suppress(ConnectionError):  # it is closed meanwhile
+            for _ in range(200):
+                client.sendall(b"1\r\n \r\n" * 1000)
+        status, headers, body = read_answer(client)
+
+    assert (status, headers["connection"]) == (400, "close")
+    assert "too many small chunks" in body["error"]

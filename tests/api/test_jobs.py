@@ -198,7 +198,7 @@ def test_a_bulk_redelivery_selects_by_the_filters_of_the_list(client, relay):
     assert redeliver({"since": "1h"}).json == []
     assert redeliver({"status": "completed"}, **{"X-API-Key": other}).json == []
     refused = redeliver({"error": "sad", "colour": "red"})
-    assert [problem["field"] for problem in refused.json["problems"]] == ["colour"]
+    assert [problem["field"] for problem in refused.json["problems"]] == ["colour", "error"]
     assert [p["field"] for p in redeliver({"error": "sad"}).json["problems"]] == ["error"]
     assert [p["field"] for p in redeliver({"requestIds": ["r-1"], "host": "a"}).json["problems"]] == ["requestIds"]
 
@@ -218,3 +218,29 @@ def test_a_drained_relay_answers_503_until_it_is_resumed(client, relay):
 
     assert client.simulate_post("/api/resume").json["drain"] is None
     assert client.simulate_post("/api/claude", json={"prompt": "Hei"}).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields"),
+    [
+        (
+            "GET",
+            "/api/jobs?status=a&error=b&since=c&until=d&limit=0&cursor=e&dead=f",
+            "status error since until limit cursor dead",
+        ),
+        ("GET", "/api/cost?by=a&cursor=b&since=c", "since cursor by"),
+        ("GET", "/api/moves?cursor=a&limit=b", "cursor limit"),
+        ("GET", "/api/events?status=a&text=b&after=c", "status text after"),
+        ("GET", "/api/collections?limit=a&cursor=b", "limit cursor"),
+        ("POST", "/api/redeliver", "colour error url"),
+        ("POST", "/api/jobs/r-1/redeliver", "colour error url"),
+    ],
+)
+def test_every_bad_parameter_is_named_at_once(client, method, path, fields):
+    """One sentence with all of them, as for a submit."""
+    body = {"colour": 1, "error": "b", "url": "ftp://c"} if method == "POST" else None
+    refused = client.simulate_request(method, path, json=body)
+
+    assert refused.status_code == 400
+    assert [problem["field"] for problem in refused.json["problems"]] == fields.split()
+    assert refused.json["error"].count("; ") >= len(fields.split()) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 import standardwebhooks
@@ -47,6 +48,14 @@ def test_a_refused_alert_is_retried_later_and_is_no_failure_of_the_verb(run, mon
         assert "alert not delivered" in err and "Alerts sent: 0." in err
         assert run("alerts")[0] == 0
         assert len(hook.received) == 1  # its next attempt is a minute away
+
+
+@pytest.mark.usefixtures("park")
+def test_json_says_how_many_were_sent(run, monkeypatch):
+    assert json.loads(run("alerts", "--json")[1]) == {"sent": 0, "alertUrl": False}
+    with Receiver() as hook:
+        monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
+        assert json.loads(run("alerts", "--json")[1]) == {"sent": 1, "alertUrl": True}
 
 
 @pytest.mark.usefixtures("park")

@@ -197,6 +197,29 @@ def test_blueprints_are_written_for_their_owner_and_never_over_others(run: Run, 
     assert not any("crk_" in file.read_text() for file in files)
 
 
+def test_a_blueprint_that_cannot_be_written_leaves_no_key_and_no_readable_remainder(
+    run: Run, relay: Relay, tmp_path: Path
+) -> None:
+    """The folder is looked at before the key is made; what an interrupted run has left is not written into."""
+    (tmp_path / "file").touch()
+    url = ("--url", "https://r.example.com", "--with-key")
+    code, _, err = run("blueprint", "n8n", *url, "-o", "file/s")
+    assert (code, list(relay.keys.all())) == (65, []) and "--output" in err
+
+    (tmp_path / ".n8n.json.part").touch(mode=0o644)
+    assert run("blueprint", "n8n", *url, "-o", ".")[0] == 0
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("*n8n.json*")} == {"n8n.json": 0o600}
+
+
+def test_a_backup_to_a_folder_that_is_missing_is_an_error_of_the_file(run: Run, relay: Relay, tmp_path: Path) -> None:
+    """The message names the file and its folder, and no fault of the store."""
+    code, _, err = run("backup", "nowhere/copy.db")
+
+    assert code == 65
+    assert f"FILE {tmp_path}/nowhere/copy.db cannot be written: there is no folder {tmp_path}/nowhere" in err
+    assert "the store" not in err
+
+
 @pytest.mark.parametrize(
     ("args", "code", "word"),
     [

@@ -250,3 +250,11 @@ def test_an_output_file_that_cannot_be_written_is_named(run: Run, relay: Relay, 
     assert run("result", "done", "-o", "out.txt")[0] == 0
     assert (tmp_path / "out.txt").read_text() == "Svar"
     assert run("result", "done", "-o", "/dev/null")[0] == 0 and Path("/dev/null").is_char_device()
+
+
+def test_the_name_of_a_missing_file_is_printed_without_escapes(run: Run) -> None:
+    """CASES S17, a sibling: in the errors of the option parser, too; a folder may have files of other people."""
+    code, _, err = run("table", "submit", "a\x1b[2J\x9b\u202eb.csv", "--prompt", "x")
+
+    assert code == 2 and "b.csv" in err
+    assert not set("\x1b\x9b\u202e") & set(err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -87,6 +88,21 @@ def test_an_earlier_copy_of_the_same_file_over_it_is_noticed(
     assert larger == (copied == "before it shrank")
     with pytest.raises(StoreUnavailable, match="was overwritten while it was in use"):
         relay.submit(a_submission("lost", webhook_url=None))
+
+
+def test_a_log_that_is_emptied_in_place_is_noticed_before_the_next_202(opened: Callable[[], Relay], path: Path) -> None:
+    """CASES A1, a sibling: `: > relay.db-wal`. What is written behind the hole would be gone after a restart."""
+    relay = opened()
+    for number in range(4):
+        relay.submit(a_submission(f"kept-{number}", webhook_url=None))
+    relay.maintenance.scrub()  # empties the log itself
+    for number in range(4):
+        relay.submit(a_submission(f"more-{number}", webhook_url=None))
+    os.truncate(path.with_name(f"{path.name}-wal"), 0)
+
+    for number in range(3):
+        with pytest.raises(StoreUnavailable, match="was overwritten while it was in use"):
+            relay.submit(a_submission(f"lost-{number}", webhook_url=None))
 
 
 def test_space_that_new_jobs_will_need_is_kept(opened: Callable[[], Relay], path: Path, clock: Clock) -> None:

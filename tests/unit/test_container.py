@@ -17,6 +17,8 @@ _OVERLAY = "812 790 0:98 / / ro,relatime master:1 - overlay overlay rw,lowerdir=
 _VOLUME = "815 812 254:0 /volumes/jobs /var/lib/claude-relay rw - ext4 /dev/sda1 rw\n"
 _MEMORY = "815 812 0:33 / /var/lib/claude-relay rw - tmpfs tmpfs rw\n"
 _STORE = Path("/var/lib/claude-relay")
+_UNNAMED = f"815 812 254:0 /docker/volumes/{'0a' * 32}/_data /var/lib/claude-relay rw - ext4 /dev/sda1 rw\n"
+_OF_A_POD = _VOLUME.replace("/volumes/jobs", "/pods/5f-1/volumes/kubernetes.io~empty-dir/jobs")
 
 
 def proc_of(folder: Path, command: str, mounts: str = _OVERLAY) -> Path:
@@ -47,12 +49,24 @@ def test_process_1_says_which_daemons_have_their_settings_here(tmp_path, command
         ("tini -- claude-relay serve", _OVERLAY, True),
         ("tini -- claude-relay serve", _OVERLAY + _VOLUME, False),
         ("tini -- claude-relay serve", _OVERLAY + _MEMORY, True),
+        ("tini -- claude-relay serve", _OVERLAY + _MEMORY.replace("tmpfs", "ramfs"), True),
+        ("tini -- claude-relay serve", _OVERLAY + _UNNAMED, True),
+        ("tini -- claude-relay serve", _OVERLAY + _OF_A_POD, True),
         ("/sbin/init", _OVERLAY, False),
     ],
 )
 def test_a_store_without_a_volume_is_deleted_with_its_container(tmp_path, command, mounts, expected):
     """CASES C1, C13."""
     assert discarded_with_container(_STORE, proc_of(tmp_path, command, mounts)) is expected
+
+
+def test_a_volume_at_a_path_of_any_characters_is_seen(tmp_path):
+    """CASES C1, a sibling: mountinfo has spaces in octal, and everything else as it is."""
+    mounts = _OVERLAY + _VOLUME.replace("/var/lib/claude-relay", r"/srv/jobb\040æøå")
+    proc = proc_of(tmp_path, "tini -- claude-relay serve", mounts)
+
+    assert discarded_with_container(Path("/srv/jobb æøå/claude-relay"), proc) is False
+    assert discarded_with_container(Path("/srv/jobb"), proc) is True
 
 
 def test_doctor_in_the_container_of_the_api_asks_for_no_setting_of_the_worker(tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
+import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import yaml
 from claude_relay.api.app import ROUTES
 from claude_relay.cli.main import VERBS
 from claude_relay.config import OPTIONS, Settings, load
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
@@ -186,6 +190,18 @@ def test_the_image_runs_under_tini_unprivileged_with_a_health_check():
     check = json.loads(re.search(r"HEALTHCHECK .*?CMD (\[.+\])$", last, re.MULTILINE)[1])
     compile(check[2], "HEALTHCHECK", "exec")
     assert "/health" in check[2] and "PORT" in check[2]
+
+
+@pytest.mark.parametrize(("command", "healthy"), [("worker", True), ("worker --name a", True), ("serve", False)])
+def test_the_health_check_of_the_image_fits_the_daemon_of_the_container(monkeypatch, command, healthy):
+    """CASES C6, C14, their siblings: a worker by itself has no port, and would be unhealthy for ever."""
+    check = json.loads(re.search(r"HEALTHCHECK .*?CMD (\[.+\])$", DOCKERFILE.split("FROM ")[-1], re.MULTILINE)[1])
+    main = f"tini -- claude-relay {command}".replace(" ", "\0").encode() + b"\0"
+    monkeypatch.setenv("PORT", str(free_port()))
+    outcome = contextlib.nullcontext() if healthy else pytest.raises(urllib.error.URLError)
+
+    with outcome:
+        exec(check[2], {"open": lambda *_: io.BytesIO(main)})
 
 
 def test_the_build_context_has_exactly_what_is_copied():

@@ -272,3 +272,12 @@ def test_the_tokens_of_models_before_4_7_are_larger(model: str, older: bool) -> 
     found = estimate(_PROMPT, model=model, prices=PRICES).tokens
 
     assert (found.low, found.likely, found.high) == ((8, 12, 25) if older else (8, 14, 28))
+
+
+def test_a_jpeg_of_millions_of_segments_has_no_size() -> None:
+    """CASES S12, a sibling: the walk over them is bounded, so that no call of another job waits for it."""
+    frame = b"\xff\xc0\x00\x11\x08\x00\x10\x00\x20"
+    segment = b"\xff\xe0\x00\x02"
+
+    assert image_size(b"\xff\xd8" + segment * 5_000 + frame) == (32, 16)
+    assert image_size(b"\xff\xd8" + segment * 20_000 + frame) is None

@@ -68,6 +68,32 @@ def test_the_service_variables_of_kubernetes_are_no_settings() -> None:
     assert "did you mean PORT?" in fault
 
 
+def test_the_variables_of_a_docker_link_are_no_settings() -> None:
+    """A sibling of CASES F12: `docker run --link relay`, whose container has settings of this program itself."""
+    address = "tcp://172.17.0.2:8080"
+    link = {
+        "RELAY_NAME": "/caller/relay",
+        "RELAY_PORT": address,
+        "RELAY_PORT_8080_TCP": address,
+        "RELAY_PORT_8080_TCP_ADDR": "172.17.0.2",
+        "RELAY_PORT_8080_TCP_PORT": "8080",
+        "RELAY_PORT_8080_TCP_PROTO": "tcp",
+        "RELAY_PORT_9000_TCP_START": "tcp://172.17.0.2:9000",
+        "RELAY_PORT_9000_TCP_PORT_START": "9000",
+        "RELAY_PORT_9000_TCP_END": "tcp://172.17.0.2:9003",
+        "RELAY_PORT_9000_TCP_PORT_END": "9003",
+        "RELAY_ENV_RELAY_ENV": "production",
+        "RELAY_ENV_PYTHON_VERSION": "3.11",
+        "RELAY_DB_1_NAME": "/caller/relay_db_1",
+        "RELAY_DB_1_ENV_PGDATA": "/data",
+    }
+
+    assert load(link).given == {}
+    assert len(faults({"RELAY_NAME": "relay", "RELAY_ENV_PYTHON_VERSION": "3.11", "RELAY_PORT_8080_TCP": "8080"})) == 3
+    [fault] = faults({**link, "RELAY_MODL": "smart"})
+    assert "did you mean RELAY_MODEL?" in fault
+
+
 def test_a_base_url_with_the_path_of_the_api_is_cut_with_a_warning() -> None:
     """CASES F11: every request adds the path itself, and every job would fail as not_found."""
     [sentence] = cautions(load({"ANTHROPIC_BASE_URL": "https://u:hunter2@gw.example/v1/messages"}))

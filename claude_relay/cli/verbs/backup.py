@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ...errors import ConfigError, Conflict
+from ..output_files import check_writable
 from ..render.output import Output, pass_output
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -24,6 +25,7 @@ def backup(output: Output, file: Path) -> None:
     _require_local(output)
     engine = engine_of(output.settings)
     engine.check_backups(file.absolute())
+    check_writable(file.absolute(), field="FILE")
     with open_relay(output.settings) as relay:
         engine.backup(relay, file.absolute())
         relay.maintenance.set_shared("backup", {"at": time.time(), "file": str(file.absolute())})

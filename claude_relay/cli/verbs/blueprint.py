@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from ...core.keys import Scope
 from ...core.templates import parse_reference
 from ...core.text.ids import GROUP
 from ...errors import ConfigError, Conflict, InvalidRequest
+from ..output_files import check_writable, write_file
 from ..render.output import Output, json_option, pass_output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -133,8 +133,8 @@ def _write(
         template=_template(template, variant),
     )
     folder = None if target == "-" else Path(target)
-    if folder is not None and not force:
-        _refuse_to_replace(folder, [scenario.file for scenario in scenarios(tool, blank, variant)])
+    if folder is not None:
+        _prepare(folder, [scenario.file for scenario in scenarios(tool, blank, variant)], force=force)
     if with_key:  # last, after every check: a failed command must not leave a key behind
         key = _new_key(output, key_name or f"{tool}-{secrets.token_hex(3)}")
         blank = replace(blank, key=key)
@@ -207,10 +207,17 @@ def _new_key(output: Output, name: str) -> str:
     return text
 
 
-def _refuse_to_replace(folder: Path, names: Sequence[str]) -> None:
+def _prepare(folder: Path, names: Sequence[str], *, force: bool) -> None:
+    """Create the folder; raises `Conflict` or `InvalidRequest` if the files cannot be written there."""
     existing = [str(folder / name) for name in names if (folder / name).exists()]
-    if existing:
+    if existing and not force:
         raise Conflict(f"{' and '.join(existing)} exist already and were not changed: --force replaces them")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise InvalidRequest.at("--output", f"{folder} cannot be created: {exc.strerror}") from exc
+    for name in names:
+        check_writable(folder / name, field="--output")
 
 
 def _write_scenario(output: Output, scenario: Scenario, folder: Path | None, *, secret: bool) -> None:
@@ -219,13 +226,7 @@ def _write_scenario(output: Output, scenario: Scenario, folder: Path | None, *, 
         return
     path = folder / scenario.file
     text = json.dumps(scenario.content, ensure_ascii=False, indent=2) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644), "w") as file:
-            file.write(text)
-    except OSError as exc:
-        raise InvalidRequest.at("--output", f"{path} cannot be written: {exc.strerror}") from exc
+    write_file(path, [text.encode()], field="--output", secret=secret)
     if output.json:
         output.record({"file": str(path), "name": scenario.content["name"], "blueprint": scenario.content})
     else:

@@ -70,6 +70,7 @@ def worker(output: Output, name: str | None) -> int:
 
 
 @click.command()
+@json_option
 @pass_output
 def alerts(output: Output) -> None:
     """Evaluate the alerts once and send the due ones to RELAY_ALERT_URL. Daemons with a network do so by themselves."""
@@ -86,7 +87,9 @@ def alerts(output: Output) -> None:
         settings = load(tolerant=True)
     logs.setup(settings, "claude-relay-alerts")
     sent = wiring.send_alerts(settings)
-    if settings.alert_url is None:
+    if output.json:
+        output.value({"sent": sent, "alertUrl": settings.alert_url is not None})
+    elif settings.alert_url is None:
         output.message("RELAY_ALERT_URL is not set: alerts are only in the log.")
     else:
         output.message(f"Alerts sent: {sent}.")

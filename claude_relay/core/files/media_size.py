@@ -6,6 +6,8 @@ import re
 import struct
 
 _PAGE = re.compile(rb"/Type\s*/Page(?![s\w])")
+#: Segments before the frame header of a JPEG: cameras write a dozen, and a large profile takes some hundred.
+_SEGMENTS = 10_000
 _COUNT = re.compile(rb"/Count\s+(\d{1,5})\b")
 
 
@@ -31,9 +33,11 @@ def count_pages(pdf: bytes) -> int | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Walk the segments to the frame header, which contains the size."""
+    """Walk the segments to the frame header, which contains the size; a file made of millions has none."""
     at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
+    for _ in range(_SEGMENTS):
+        if at + 9 > len(data) or data[at] != 0xFF:
+            return None
         marker = data[at + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from ...errors import InvalidRequest, Problem
 from .. import wire
 from ..jobs.failure import ErrorType
 from ..jobs.job_filter import JobFilter
+from ..money.spend import GROUPINGS
 from ..text.durations import parse_duration
 from .body import parse_options
 from .times import rfc_3339
@@ -25,6 +27,21 @@ MAX_LIMIT = 500
 _YES, _NO = (True, "true", "True", "1"), (None, False, "", "false", "False", "0")
 _DAY_OR_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?", re.ASCII)
 _LIMIT = re.compile(r"[0-9]{1,6}", re.ASCII)
+
+
+@contextmanager
+def collected(problems: list[Problem]) -> Iterator[None]:
+    """Add what is raised in the block to `problems`, for one answer with all of them."""
+    try:
+        yield
+    except InvalidRequest as exc:
+        problems.extend(exc.problems)
+
+
+def raise_problems(problems: Sequence[Problem]) -> None:
+    """Raise `InvalidRequest` if there are problems."""
+    if problems:
+        raise InvalidRequest(problems=problems)
 
 
 def parse_limit(limit: str | int | None, *, default: int) -> int:
@@ -47,6 +64,14 @@ def parse_page_cursor(cursor: str | None) -> str | None:
         raise InvalidRequest.at("cursor", "must be that of the page before, unchanged")
 
     return cursor
+
+
+def parse_grouping(by: str) -> str:
+    """The name by which a cost is summed; raises `InvalidRequest`."""
+    if by not in GROUPINGS:
+        raise InvalidRequest.at("by", f"must be one of {', '.join(GROUPINGS)}")
+
+    return by
 
 
 def parse_time_or_age(field: str, text: str | None, *, now: float, end: bool = False) -> float | None:
@@ -92,13 +117,14 @@ def job_filter(
     since: Any = None,
     until: Any = None,
     limit: str | int | None = None,
+    cursor: str | None = None,
     **others: Any,
 ) -> JobFilter:
     """
     The filter of a job listing, from strings.
 
     `status`: the four public words, `error`: values of errorType, each separated by commas or as a list; `since` and
-    `until`: a time, a day, a month or an age; `others` as in `JobFilter`.
+    `until`: a time, a day, a month or an age; `cursor`: that of the page before; `others` as in `JobFilter`.
 
     Raises `InvalidRequest` with every problem at once.
     """
@@ -106,7 +132,7 @@ def job_filter(
     states: list[State] = []
     errors: list[ErrorType] = []
     times: dict[str, float | None] = {}
-    size = 50
+    size, before = 50, None
     for word in _words(status):
         if word in wire.STATES:
             states.extend(wire.STATES[word])
@@ -118,14 +144,12 @@ def job_filter(
         except ValueError:
             problems.append(Problem(field="error", problem=f"must be one of {', '.join(e.value for e in ErrorType)}"))
     for name, text in (("since", since), ("until", until)):
-        try:
+        with collected(problems):
             times[name] = parse_time_or_age(name, None if text is None else str(text), now=now, end=name == "until")
-        except InvalidRequest as exc:
-            problems.extend(exc.problems)
-    try:
+    with collected(problems):
         size = parse_limit(limit, default=50)
-    except InvalidRequest as exc:
-        problems.extend(exc.problems)
+    with collected(problems):
+        before = parse_page_cursor(cursor)
     for name in ("group", "key", "model", "host"):
         others[name] = others.get(name) or None
         if not isinstance(others[name], str | None):
@@ -135,10 +159,10 @@ def job_filter(
         others[name] = value in _YES
         if value not in (*_YES, *_NO):
             problems.append(Problem(field=name, problem="must be true or false"))
-    if problems:
-        raise InvalidRequest(problems=problems)
+    raise_problems(problems)
+    since, until = times["since"], times["until"]
 
-    return JobFilter(states=states, errors=errors, limit=size, since=times["since"], until=times["until"], **others)
+    return JobFilter(states=states, errors=errors, limit=size, since=since, until=until, before=before, **others)
 
 
 def _words(value: Any) -> Sequence[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,6 @@ _HEADERS_LEFT_OUT = (
     "the webhookHeaders of the template are not sent: it is another key's, and they go only to the scheme, host and"
     " port of its own webhookUrl and failureWebhookUrl"
 )
-#: Scheme, host and port of a URL, to its path or query.
-_ORIGIN = re.compile(r"https?://[^/?]+", re.IGNORECASE)
 #: Fields whose numbers tools may send as strings: both are the same request.
 _NUMBERS = ("priority", "maxCostUsd", "maxTokens", "temperature")
 
@@ -145,11 +143,11 @@ def _leave_their_url(template: Template, submission: Submission) -> bool:
 
     They are often a key, which a caller of a shared template may use, and must not read.
     """
-    named = {
-        destination_of(url)
-        for url in (template.body.get("webhookUrl"), template.body.get("failureWebhookUrl"))
-        if isinstance(url, str) and (found := _ORIGIN.match(url)) and "{{" not in found[0]
-    }
+    named = set()
+    for url in (template.body.get("webhookUrl"), template.body.get("failureWebhookUrl")):
+        with suppress(ValueError):  # with placeholders it may be no URL
+            destination = destination_of(url) if isinstance(url, str) else ""
+            named |= {destination} if "{{" not in destination else set()
     urls = (submission.webhook_url, submission.failure_webhook_url)
 
     return bool(submission.webhook_headers) and any(url and destination_of(url) not in named for url in urls)

@@ -20,7 +20,7 @@ def write_copy(connection: apsw.Connection, target: Path) -> None:
     if target.exists():
         raise Conflict(f"{target} exists: it was not overwritten")
     partial = target.with_name(target.name + ".part")
-    with translating(target):
+    with translating(target, "the backup"):
         partial.unlink(missing_ok=True)
         connection.pragma("query_only", False)
         try:

@@ -15,12 +15,12 @@ from .. import migrate
 
 
 @contextmanager
-def translating(path: Path) -> Iterator[None]:
-    """Translate the errors that are raised in the block."""
+def translating(path: Path, what: str = "the store") -> Iterator[None]:
+    """Translate the errors that are raised in the block; `what` is at that path."""
     try:
         yield
     except (apsw.Error, OSError) as exc:
-        raise translate(exc, path) from exc
+        raise translate(exc, path, what) from exc
 
 
 def corrupt(path: Path, problem: str) -> StoreRefused:
@@ -38,7 +38,7 @@ def misfit(connection: apsw.Connection, fault: apsw.SQLError) -> StoreRefused:
     return migrate.misfit("sqlite", str(fault), where=connection.filename, have=have)
 
 
-def translate(exc: BaseException, path: Path) -> BaseException:
+def translate(exc: BaseException, path: Path, what: str = "the store") -> BaseException:
     """The error for the caller; errors that are not the store's are returned unchanged."""
     if isinstance(exc, RelayError):
         return exc
@@ -53,7 +53,7 @@ def translate(exc: BaseException, path: Path) -> BaseException:
     read_only = isinstance(exc, OSError) and exc.errno == errno.EROFS
     if read_only or isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
         why = ": ".join(access_fault(path) or (f"check its owner and mode ({exc})",))
-        return StoreUnavailable(f"the store {path} cannot be opened or written: {why}")
+        return StoreUnavailable(f"{what} {path} cannot be opened or written: {why}")
     if isinstance(exc, apsw.IOError | OSError):
         return StoreUnavailable(f"the disk under {path} fails ({exc})", retry_after=30)
 

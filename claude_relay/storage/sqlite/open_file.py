@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,10 @@ _SHRUNK = slice(68, 72)
 _HEADER_SIZE = 100
 #: A header that looks foreign is read again after this many seconds: a checkpoint may be writing it.
 _TORN = 0.05
+#: The log's header and that of a frame, and the index's header, in bytes; where the index has the number of frames.
+_LOG_HEADER, _FRAME_HEADER, _INDEX_HEADER, _FRAMES = 32, 24, 48, slice(16, 20)
+_LOG_SALT, _INDEX_SALT = slice(16, 24), slice(32, 40)
+_ATTEMPTS = 4
 
 _Inode = tuple[int, int]
 _handles_lock = threading.Lock()
@@ -41,14 +46,16 @@ class OpenFile:
         self._marks: set[tuple[int, int]] = set()
         self._seen = (0, 0)
         self._shrunk, self._least = 0, 0  # how often it was shrunk, and its least size since
+        self._open_logs: dict[str, int] = {}
         self.overwritten = False
         self.suspect = False  # what the last `fault` found
 
     def watch(self, *, cookie: int, version: int) -> None:
         """Remember the open files, and what marks the content: its schema cookie and user version."""
         for suffix in LOG_FILES:
-            if (inode := _inode(self._name + suffix)) is not None:
+            if (inode := _inode(self._name + suffix)) is not None and suffix not in self._logs:
                 self._logs[suffix] = inode
+                self._open_logs[suffix] = _acquire(inode, Path(self._name + suffix))
         info, header = os.fstat(self._handle), self._read_header()
         self._seen = (info.st_mtime_ns, info.st_size)
         self._page_size = header[_PAGE_SIZE]
@@ -77,10 +84,33 @@ class OpenFile:
         for suffix, inode in self._logs.items():
             if _inode(self._name + suffix) != inode:
                 return f"{self._path}{suffix}, which belongs to the store, was removed or replaced while it was in use"
-        if (info.st_mtime_ns, info.st_size) != self._seen:
-            return self._check_content(info)
+        if (info.st_mtime_ns, info.st_size) != self._seen and (fault := self._check_content(info)) is not None:
+            return fault
+        if len(self._open_logs) == len(LOG_FILES) and not self._has_log():
+            self.overwritten = True
+            return f"{self._path}-wal, which belongs to the store, was overwritten while it was in use"
 
         return None
+
+    def _has_log(self) -> bool:
+        """
+        Whether the log is the one that its index describes: its salt, and a size for all of its frames.
+
+        SQLite writes frames before the index, and empties the index before the log. It may do so between these reads,
+        so that a difference counts where it stays (https://sqlite.org/walformat.html).
+        """
+        log, index = (self._open_logs[suffix] for suffix in LOG_FILES)
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(_TORN)
+            size, header = os.fstat(log).st_size, os.pread(log, _LOG_HEADER, 0)
+            state = os.pread(index, _INDEX_HEADER, 0)
+            frames = int.from_bytes(state[_FRAMES], sys.byteorder)
+            least = _LOG_HEADER + frames * (_FRAME_HEADER + _page_bytes(self._page_size))
+            if not frames or (size >= least and header[_LOG_SALT] == state[_INDEX_SALT]):
+                return True
+
+        return False
 
     def has_replacement(self) -> bool:
         """Whether another file is now at the path."""
@@ -116,7 +146,10 @@ class OpenFile:
         return f"mkdir -p {shlex.quote(str(target.parent))} && {copies}" if missing else copies
 
     def close(self) -> None:
-        """Give up the descriptor, after the last connection was closed."""
+        """Give up the descriptors, after the last connection was closed."""
+        for suffix in self._open_logs:
+            _release(self._logs[suffix])
+        self._open_logs = {}
         _release(self.inode)
 
     def _check_content(self, info: os.stat_result) -> str | None:
@@ -171,9 +204,13 @@ def _least_size(header: bytes, size: int) -> int:
 
     Its header is written first: a file that grows is smaller than it says for a moment, and one that shrinks larger.
     """
-    page_size = _number(header[_PAGE_SIZE])
+    return min(size, _number(header[_PAGES]) * _page_bytes(header[_PAGE_SIZE]))
 
-    return min(size, _number(header[_PAGES]) * (65536 if page_size == 1 else page_size))
+
+def _page_bytes(field: bytes) -> int:
+    page_size = _number(field)
+
+    return 65536 if page_size == 1 else page_size
 
 
 def _number(field: bytes) -> int:

@@ -86,10 +86,12 @@ def test_an_error_with_an_endless_body_is_classified_by_status(fake, caller_with
 
 
 def test_a_redirect_is_not_followed(fake, caller):
-    """The key and the prompt are sent to the configured host only."""
+    """The key and the prompt go to the configured host only; the message has the cure (a sibling of CASES S18)."""
     fake.then(head("307 Temporary Redirect", [("Location", f"{fake.url}/elsewhere")]) + END)
 
-    assert caller().reason == "http_307"
+    failure = caller()
+    assert failure.reason == "http_307"
+    assert "redirect" in failure.message and "set it to the address" in failure.message
     assert [seen.path for seen in fake.books] == ["/v1/messages"]
 
 
