@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import psycopg
 import pytest
 
 from claude_relay.core.jobs.failure import ErrorType
@@ -22,6 +23,8 @@ from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay, search
 from claude_relay.storage.folding import fold
 from claude_relay.storage.postgres import PostgresStore
+from claude_relay.storage.postgres.dialect import to_parameters, translate
+from claude_relay.storage.sql import job_filter
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_submission
 from tests.support.many_jobs import fill, purge
@@ -314,6 +317,17 @@ def test_a_page_without_a_match_reads_few_rows_on_postgres(postgres: Cluster, mo
     assert {name: work for name, work in works.items() if work > 300 * 8 * 4} == {}
 
 
+def pages_read(url: str, which: JobFilter) -> int:
+    """Pages of tables and indexes that the server reads for the ids of a list."""
+    sql, args = job_filter.newest(which)
+    with psycopg.connect(url, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("SET enable_seqscan = off")
+        text = psycopg.ClientCursor(connection).mogrify(translate(sql), to_parameters(args))
+        [([explained],)] = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}").fetchall()
+
+    return int(explained["Plan"]["Shared Hit Blocks"] + explained["Plan"]["Shared Read Blocks"])
+
+
 def test_pages_of_a_selective_filter_have_every_match_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """On both engines, with pages that end after some rows."""
     monkeypatch.setattr(search, "_ROWS_STEP", 7)
@@ -366,10 +380,12 @@ def test_a_list_of_a_key_follows_its_index_whatever_the_planner_expects(postgres
             rows = rows_read(store, postgres, url) - before
         finally:
             postgres.run(f"ALTER DATABASE {name} RESET enable_indexonlyscan")
+        few = {state: pages_read(url, JobFilter(limit=20, owner="admin", states=(state,))) for state in State}
         relay.close()
 
     assert len(page) == 5
     assert rows < 200
+    assert {state: pages for state, pages in few.items() if pages > 24} == {}, "to none of its jobs, too"
 
 
 def rows_read(store: PostgresStore, postgres: Cluster, url: str) -> int:
