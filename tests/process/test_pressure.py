@@ -98,7 +98,7 @@ def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
 
         times = [seen.began_at for seen in upstream.books]
         pauses = [after - before for before, after in pairwise(times)]
-        assert times[-1] - times[0] > 3.5
+        assert times[-1] - times[0] > 2.5, "39 intervals, of which a first call that started late takes some away"
         assert sorted(pauses)[len(pauses) // 4] < 0.5, pauses  # with one in each sweep a second each
 
 

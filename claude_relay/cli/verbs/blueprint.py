@@ -132,6 +132,10 @@ def _write(
         webhook=_webhook(webhook),
         template=_template(template, variant),
     )
+    if with_key and output.settings.url:
+        raise ConfigError(
+            ["--with-key creates a key on the relay's own machine: run it there, without RELAY_URL, or omit it."]
+        )
     folder = None if target == "-" else Path(target)
     if folder is not None:
         _prepare(folder, [scenario.file for scenario in scenarios(tool, blank, variant)], force=force)
@@ -194,10 +198,6 @@ def _template(name: str | None, variant: str) -> str:
 def _new_key(output: Output, name: str) -> str:
     from ...wiring import open_relay
 
-    if output.settings.url:
-        raise ConfigError(
-            ["--with-key creates a key on the relay's own machine: run it there, without RELAY_URL, or omit it."]
-        )
     with open_relay(output.settings, create=True) as relay:
         _, text = relay.keys.add(name, frozenset((Scope.SUBMIT, Scope.READ)))
     output.message(
