@@ -72,7 +72,7 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
 
 
 def test_pdfs_that_are_slow_to_inspect_delay_no_other_job(tmp_path: Path, upstream: FakeClaude) -> None:
-    """CASES S12: six of them are still being read when a job without files has ended; a small PDF is read beside them."""
+    """CASES S12: six of them are still being read when a job without files has ended, and a small PDF is read."""
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         for n in range(6):
             data = base64.b64encode(a_slow_pdf(n)).decode()
