@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..core.intake.query import parse_grouping
 from ..core.money.spend import Span, SpendSummary, day_of, spend_days, summarize
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ def cost_report(tx: ReadTransaction, *, by: str, which: JobFilter) -> dict[str, 
     Days are complete days in UTC: those of `since` and `until` count as a whole. Purged jobs are
     included, except where a host, a status or an error is asked for (`"basis": "jobs"`).
     """
+    from ..core.intake.query import parse_grouping  # not for the status of a job, which imports this module
+
     by = parse_grouping(by)
     days = Span.between(which.since, which.until)
     rows = _of_stored_jobs(tx, by, days, which) if which.reads_jobs else tx.costs(by=by, days=days, which=which)

@@ -15,6 +15,7 @@ from ..core.jobs.job import JOB_STATES, Job
 from ..core.jobs.job_filter import JobFilter
 from ..errors import Damaged, NotFound, Problem
 from .context import Context, get_job
+from .cost_report import cost_report
 from .drain import drain_body
 from .holds import paused_destinations
 from .transactions import query
@@ -221,8 +222,6 @@ class Queries:
     @query
     def cost(self, tx: ReadTransaction, *, by: str, which: JobFilter | None = None) -> dict[str, Any]:
         """Spend by day, key, model, group, mode or template of the calls that the filter selects; None: of all."""
-        from .cost_report import cost_report  # not for the status of a job, which is imported most often
-
         return cost_report(tx, by=by, which=which or JobFilter())
 
     @query
