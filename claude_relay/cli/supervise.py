@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -77,7 +78,10 @@ class _SupervisedProcess:
 
     def wait(self) -> int:
         """Wait for the end of the process; its exit code."""
-        code = self.process.wait()
+        code = None
+        while code is None:  # not for ever: a signal that came just before the wait is handled after it
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self.process.wait(1.0)
 
         return 0 if self._signalled and code in _STOPPED else code
 

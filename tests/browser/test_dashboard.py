@@ -224,7 +224,8 @@ def test_a_keyboard_alone_is_enough(page: Page, rig: Rig) -> None:
     """The first stop skips the menu, the focus is always visible, and every act is a stop."""
     rig.submit({"requestId": "keyed", "prompt": "Hei", "group": "keyed", "delay": "1h"})
     page.goto("/dashboard/login")
-    page.keyboard.type(KEY)  # the field has the focus
+    expect(page.get_by_label("API key")).to_be_focused()
+    page.keyboard.type(KEY)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     page.goto("/dashboard/jobs?group=keyed")
