@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import os
 import pwd
+import re
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
@@ -78,6 +79,13 @@ def access_fault(store: Path) -> tuple[str, str] | None:
     detail = f"{blocked} belongs to {user_name(owner)} instead of {user_name(wanted)}"
 
     return detail, f"chown {user_name(wanted)}: {shlex.quote(str(blocked))}"
+
+
+def split_fault(message: str) -> tuple[str, str] | None:
+    """A message that ends in what `access_fault` says, or `config check`, as (what is wrong, the cure)."""
+    match = re.fullmatch(r"(.*?): ((?:chown|chmod|chgrp|lsattr|take|run it as) .*)", message)
+
+    return (match[1], match[2]) if match else None
 
 
 def _own_fault(blocked: Path) -> tuple[str, str]:

@@ -126,7 +126,7 @@ class Channel(HTTPChannel):
         deferred: DeferredResponse = self.requests[0].deferred
         if not deferred.content:
             self.server.add_task(self)
-        elif deferred.closes or len(self.requests) > 1 or self.total_outbufs_len or not self.connected:
+        elif deferred.closes or self.total_outbufs_len or not self.connected:
             super().service()
             if self.connected:
                 self.handle_write()
@@ -134,7 +134,7 @@ class Channel(HTTPChannel):
             self._send_at_once(deferred.content)
 
     def _send_at_once(self, content: bytes) -> None:
-        """End the only request of a connection whose buffers are empty."""
+        """End the request of a connection whose buffers are empty."""
         with self.requests_lock:
             self.requests.clear()
         self.last_activity = time.time()

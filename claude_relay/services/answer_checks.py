@@ -64,8 +64,11 @@ def _failure(done: Completion) -> Failure:
 def _is_affordable(tx: Transaction, job: Job, done: Completion, request: StoredRequest, context: Context) -> bool:
     """Whether another call may fit into `maxCostUsd`, to which it adds its input at least; also of its collection."""
     collection = tx.collection(job.collection) if job.collection is not None else None
-    of_all = collection.max_cost_usd if collection is not None else None
-    if of_all is not None and collection is not None and used_up(of_all, collection.spent_usd + (done.cost_usd or 0.0)):
+    if (
+        collection is not None
+        and collection.max_cost_usd is not None
+        and used_up(collection.max_cost_usd, collection.spent_usd + (done.cost_usd or 0.0))
+    ):
         return False
     limit = request.max_cost_usd
     if limit is None:

@@ -31,7 +31,7 @@ from claude_relay.cli.verbs import configure
 from claude_relay.config import Settings
 from claude_relay.config.sources import env_file
 from claude_relay.errors import StoreUnavailable
-from claude_relay.file_owner import access_fault, acting_as, share_with_group
+from claude_relay.file_owner import access_fault, acting_as, share_with_group, split_fault
 from tests.support.doctor import a_system
 from tests.support.needs import lacks
 
@@ -459,3 +459,14 @@ def test_both_daemons_end_where_the_volume_belongs_to_another_user(image, as_str
     assert main(["serve", "--with-worker"]) == 69
     said = capsys.readouterr().err
     assert f"{image} belongs to uid 0" in said and f"chown -R 12345 {image}" in said
+
+
+def test_a_cure_of_two_ways_is_split_off_as_a_whole() -> None:
+    """As `doctor` shows what is wrong and what to type apart."""
+    wrong = "the store /s/relay.db cannot be opened or written: /s is hidden from relay: it has mode 0"
+
+    assert split_fault(f"{wrong}: take that line out of the unit, or: chmod 2770 /s") == (
+        wrong,
+        "take that line out of the unit, or: chmod 2770 /s",
+    )
+    assert split_fault("the disk is full: make room") is None

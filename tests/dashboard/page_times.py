@@ -15,18 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from falcon.testing import TestClient
-
-from claude_relay import wiring
-from claude_relay.api.app import make_app
-from claude_relay.config import Settings
 from claude_relay.ports import Store
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.contract.test_flat import fill_with_index, relay_on
 from tests.support.postgres import Cluster
 
-from .conftest import KEY, Person
-from .test_flat_pages import PAGES
+from .test_flat_pages import PAGES, admin_of
 
 _MOST_MS, _MOST_BYTES, _TIMES = 30.0, 60_000, 20
 
@@ -34,11 +28,7 @@ _MOST_MS, _MOST_BYTES, _TIMES = 30.0, 60_000, 20
 def page_times(store: Store, server_seconds: Callable[[], float]) -> dict[str, tuple[float, int]]:
     """Milliseconds of CPU and bytes, of each page."""
     relay = relay_on(store)
-    settings = Settings(api_secret_key=KEY, rate_limit=None, rate_limit_submit=None)
-    intake = wiring.intake_context(settings, relay)
-    app = make_app(relay, settings, intake=intake, dashboard=wiring.dashboard(settings, relay, intake))
-    admin = Person(TestClient(app), {}).log_in(KEY)
-    figures = {}
+    admin, figures = admin_of(relay), {}
     for page in PAGES:
         admin.get(f"/dashboard{page}")  # reads what is cached for a moment
         before = time.process_time() + server_seconds()

@@ -11,6 +11,7 @@ from falcon.testing import TestClient
 from claude_relay import wiring
 from claude_relay.api.app import make_app
 from claude_relay.config import Settings
+from claude_relay.services import Relay
 from tests.contract.test_flat import _PROOF, CountedSqlite, fill_with_index, relay_on
 
 from .conftest import KEY, Person
@@ -54,6 +55,15 @@ PAGES = (
 COUNTED, STEPS = ("", "/jobs?dead=true", "/destinations"), 20
 
 
+def admin_of(relay: Relay) -> Person:
+    """An administrator who has logged in to the dashboard of that relay."""
+    settings = Settings(api_secret_key=KEY, rate_limit=None, rate_limit_submit=None)
+    intake = wiring.intake_context(settings, relay)
+    app = make_app(relay, settings, intake=intake, dashboard=wiring.dashboard(settings, relay, intake))
+
+    return Person(TestClient(app), {}).log_in(KEY)
+
+
 def works(path: Path, finished: int, waiting: int) -> dict[str, tuple[int, int]]:
     """Steps of SQLite's virtual machine and bytes, of each page."""
     existed = path.exists()
@@ -61,11 +71,7 @@ def works(path: Path, finished: int, waiting: int) -> dict[str, tuple[int, int]]
     relay = relay_on(store)
     if not existed:
         fill_with_index(relay, store, finished=finished, waiting=waiting)
-    settings = Settings(api_secret_key=KEY, rate_limit=None, rate_limit_submit=None)
-    intake = wiring.intake_context(settings, relay)
-    app = make_app(relay, settings, intake=intake, dashboard=wiring.dashboard(settings, relay, intake))
-    admin = Person(TestClient(app), {}).log_in(KEY)
-    figures = {}
+    admin, figures = admin_of(relay), {}
     for page in PAGES:
         admin.get(f"/dashboard{page}")  # reads what is cached for a moment
         before = CountedSqlite.work

@@ -290,7 +290,7 @@ def test_an_item_that_its_batch_did_not_reach_is_called_live(store: Store, clock
 
 
 def test_no_jobs_are_chosen_for_a_batch_that_may_not_be_sent(relay: Relay, store: Store) -> None:
-    """As many batches wait as may, or the queue stands still."""
+    """While the queue is stopped, or as many batches wait upstream as are allowed."""
 
     def chosen() -> int:
         return len(store.read(lambda tx: next_jobs(tx, Policy(batch_linger=0.0, batch_size=5), PriceList(dated=""))))

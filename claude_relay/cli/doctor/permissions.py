@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from ...config import OPTIONS, Settings, secret_problem, store_passwords
 from ...errors import ConfigError
-from ...file_owner import access_fault, user_name, wanted_owner
+from ...file_owner import access_fault, split_fault, user_name, wanted_owner
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
 
@@ -165,9 +164,7 @@ def _as_daemon(system: System) -> Iterator[Finding]:
         check_as_daemon(system)
     except ConfigError as exc:
         for problem in exc.problems:
-            match = re.fullmatch(r"(.*?): ((?:ch|lsattr|take|run).*)", problem)
-            detail, fix = (match[1], match[2]) if match else (problem, "claude-relay config check")
-            yield failure("permissions", detail, fix)
+            yield failure("permissions", *(split_fault(problem) or (problem, "claude-relay config check")))
 
 
 def _owners(folder: Path, system: System) -> Iterator[Finding]:

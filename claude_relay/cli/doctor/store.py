@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from ...config import Settings
 from ...core import damage
 from ...core.models import catalog
 from ...errors import RelayError, StoreRefused, StoreUnavailable
+from ...file_owner import split_fault
 from ...services import Relay
 from . import postgres, queue
 from .finding import Finding, failure, ok, warning
@@ -105,10 +105,8 @@ def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:
     if path is None:
         return failure("store", str(exc), f"read the server's log, and: psql '{shown}' -c 'SELECT 1'")
 
-    if cured := re.fullmatch(
-        r"(.*): ((?:chown|chmod|lsattr|take|run it as) .*)", str(exc)
-    ):  # names a file that cannot be used
-        return failure("store", cured[1], cured[2])
+    if (cured := split_fault(str(exc))) is not None:  # names a file that cannot be used
+        return failure("store", *cured)
 
     return failure("store", str(exc), f"ls -la {path.parent}")
 

@@ -102,8 +102,8 @@ def check_as_daemon(system: System | None = None) -> None:
     from ...wiring import engine_of
     from ..doctor import system as machine
 
-    file, user = _ETC / "claude-relay.env", (system or machine.System()).daemon_user()
-    file = file if system is None else system.env_file
+    system = system or machine.System(etc=_ETC)
+    file, user = system.env_file, system.daemon_user()
     if os.geteuid() != 0 or not user:
         return
     account = pwd.getpwuid(user)
